@@ -1,0 +1,39 @@
+/* Borrowed bytes, big-endian numbers, and memory that is never NULL. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Bytes that somebody else owns; not terminated. */
+struct slice {
+    const char *at;
+    size_t size;
+};
+
+#define SLICE(literal) ((struct slice){.at = (literal), .size = sizeof(literal) - 1})
+
+static inline int slice_is(struct slice s, const char *text)
+{
+    size_t size = strlen(text);
+    return s.size == size && (size == 0 || memcmp(s.at, text, size) == 0);
+}
+
+/* As slice_is, ASCII letters compared without case. */
+int slice_is_nocase(struct slice s, const char *text);
+
+uint16_t get_u16(const uint8_t *at);
+uint64_t get_u64(const uint8_t *at);
+void put_u16(uint8_t *at, uint16_t value);
+void put_u64(uint8_t *at, uint64_t value);
+
+/* As malloc, calloc, realloc and strdup, but they do not return without memory: see mem_on_exhausted.
+ * Release with free(). */
+void *mem_alloc(size_t size);
+void *mem_zero(size_t size);
+void *mem_resize(void *memory, size_t size);
+char *mem_text(const char *text);
+
+/* Called once with the size asked for, just before the process aborts for want of memory: the place to leave
+ * a last word in shared memory. It must not allocate. */
+void mem_on_exhausted(void (*last_word)(size_t asked));
