@@ -1,0 +1,51 @@
+#include "hub/ledger.h"
+
+/* bytes > 0. Bin b holds 2^b up to below 2^(b+1). */
+static struct link *bin_of(struct ledger *l, uint64_t bytes)
+{
+    return &l->bin[LEDGER_BINS - 1 - __builtin_clzll(bytes)];
+}
+
+void ledger_init(struct ledger *l)
+{
+    l->total = 0;
+    for (int i = 0; i < LEDGER_BINS; i++)
+        link_init(&l->bin[i]);
+}
+
+void ledger_entry_init(struct ledger_entry *e)
+{
+    link_init(&e->link);
+    e->bytes = 0;
+}
+
+void ledger_update(struct ledger *l, struct ledger_entry *e, uint64_t bytes)
+{
+    struct link *from = e->bytes ? bin_of(l, e->bytes) : NULL;
+    struct link *into = bytes ? bin_of(l, bytes) : NULL;
+    l->total = l->total - e->bytes + bytes;
+    e->bytes = bytes;
+    if (!into)
+        link_remove(&e->link);
+    else if (into != from)
+        list_append(into, &e->link);
+}
+
+static struct ledger_entry *largest_in(const struct link *bin)
+{
+    struct ledger_entry *largest = NULL;
+    for (struct link *at = bin->next; at != bin; at = at->next) {
+        struct ledger_entry *e = LIST_OF(at, struct ledger_entry, link);
+        if (!largest || e->bytes > largest->bytes)
+            largest = e;
+    }
+    return largest;
+}
+
+struct ledger_entry *ledger_largest(struct ledger *l)
+{
+    for (int i = LEDGER_BINS - 1; i >= 0; i--)
+        if (!list_empty(&l->bin[i]))
+            return largest_in(&l->bin[i]);
+    return NULL;
+}

@@ -1,0 +1,104 @@
+/* One encoding a broadcast, and the key that conflation compares. */
+#include "hub/cast.h"
+
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static int encoded;
+
+static struct blob *encode(const struct cast *c)
+{
+    encoded++;
+    struct blob *b = blob_new(c->payload.size, c->now_ns, c->key);
+    memcpy(b->bytes, c->payload.at, c->payload.size);
+    return b;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    encoded = 0;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return blob_bytes_alive() == 0 ? 0 : -1;
+}
+
+static void it_is_encoded_once_and_only_when_asked_for(void **state)
+{
+    (void)state;
+    struct cast c = {.payload = SLICE("hello"), .key = 3, .now_ns = 9, .encode = encode};
+    assert_int_equal(encoded, 0);
+    struct blob *first = cast_frame(&c, false), *second = cast_frame(&c, false);
+    assert_int_equal(encoded, 1);
+    assert_ptr_equal(first, second);
+    assert_int_equal(first->refs, 3);
+    assert_int_equal(first->key, 3);
+    assert_int_equal(first->born_ns, 9);
+    cast_done(&c);
+    assert_int_equal(first->refs, 2);
+    blob_unref(first);
+    blob_unref(second);
+}
+
+static void a_copy_is_memory_of_its_own(void **state)
+{
+    (void)state;
+    struct cast c = {.payload = SLICE("hello"), .key = 3, .now_ns = 9, .encode = encode};
+    struct blob *first = cast_frame(&c, true), *second = cast_frame(&c, true);
+    assert_int_equal(encoded, 1);
+    assert_ptr_not_equal(first, second);
+    assert_int_equal(first->refs, 1);
+    assert_int_equal(second->key, 3);
+    assert_memory_equal(second->bytes, "hello", 5);
+    cast_done(&c);
+    blob_unref(first);
+    blob_unref(second);
+}
+
+static void a_cast_nobody_wanted_is_done_without_encoding(void **state)
+{
+    (void)state;
+    struct cast c = {.payload = SLICE("hello"), .encode = encode};
+    cast_done(&c);
+    cast_done(&c);
+    assert_int_equal(encoded, 0);
+}
+
+static void keys_are_fnv_1a(void **state)
+{
+    (void)state;
+    assert_true(cast_key(SLICE("")) == 0xcbf29ce484222325ULL);
+    assert_true(cast_key(SLICE("a")) == 0xaf63dc4c8601ec8cULL);
+    assert_true(cast_key(SLICE("foobar")) == 0x85944171f73967e8ULL);
+}
+
+/* The known input whose 64-bit FNV-1a is 0. */
+static void a_key_is_never_0(void **state)
+{
+    (void)state;
+    const uint8_t zero[] = {0xd5, 0x6b, 0xb9, 0x53, 0x42, 0x87, 0x08, 0x36};
+    assert_int_equal(cast_key((struct slice){(const char *)zero, sizeof(zero)}), 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(it_is_encoded_once_and_only_when_asked_for),
+        TEST(a_copy_is_memory_of_its_own),
+        TEST(a_cast_nobody_wanted_is_done_without_encoding),
+        TEST(keys_are_fnv_1a),
+        TEST(a_key_is_never_0),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
