@@ -1,0 +1,284 @@
+#include "peer/client.h"
+
+#include "base/count.h"
+#include "base/err.h"
+#include "wire/upgrade.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RESPONSE_HEAD_MAX = 16 * 1024 };
+
+struct client_handshake {
+    char key[UPGRADE_KEY_SIZE + 1];
+    struct buf head;
+};
+
+static struct client *from_conn(struct conn *c)
+{
+    return LIST_OF(c, struct client, conn);
+}
+
+static void flush_later(struct client *c)
+{
+    loop_at_turn_end(c->shared->loop, &c->turn);
+}
+
+static void forget_handshake(struct client *c)
+{
+    if (c->handshake == NULL)
+        return;
+    buf_free(&c->handshake->head);
+    free(c->handshake);
+    c->handshake = NULL;
+}
+
+static void end(struct client *c, int code)
+{
+    if (c->state == CLIENT_ENDED)
+        return;
+    c->state = CLIENT_ENDED;
+    if (c->code == 0)
+        c->code = code;
+    flush_later(c);
+}
+
+static void random_bytes(struct rng *rng, uint8_t *at, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        at[i] = (uint8_t)(rng_next(rng) >> 32);
+}
+
+static void push(struct client *c, struct blob *frame)
+{
+    sendq_push(&c->conn.out, frame);
+    flush_later(c);
+}
+
+static const uint8_t *new_mask(struct client *c, uint8_t mask[4])
+{
+    random_bytes(c->shared->rng, mask, 4);
+    return mask;
+}
+
+static void begin_closing(struct client *c, int code)
+{
+    uint8_t mask[4];
+    c->state = CLIENT_CLOSING;
+    count_close_sent(code);
+    push(c, message_close_frame(code, "", new_mask(c, mask), loop_now_ns(c->shared->loop)));
+}
+
+static void peer_closes(struct client *c, const struct message *message)
+{
+    count_close_seen(message->close_code);
+    c->code = message->close_code;
+    if (c->state == CLIENT_OPEN)
+        begin_closing(c, message->close_code == 1005 ? 1000 : message->close_code);
+}
+
+static bool got(struct conn *conn, const struct message *message)
+{
+    struct client *c = from_conn(conn);
+    uint8_t mask[4];
+    switch (message->kind) {
+    case MESSAGE_NONE:
+    case MESSAGE_PONG: break;
+    case MESSAGE_PING:
+        if (c->state == CLIENT_OPEN)
+            push(c, message_frame(FRAME_PONG, message->at, message->size, new_mask(c, mask),
+                                  loop_now_ns(c->shared->loop)));
+        break;
+    case MESSAGE_CLOSE: peer_closes(c, message); break;
+    case MESSAGE_TEXT:
+    case MESSAGE_BINARY: c->shared->message(c, message); break;
+    }
+    return c->state != CLIENT_ENDED;
+}
+
+/* The end of the stream: with the peer's Close it is an orderly one. */
+static void stream_ended(struct client *c)
+{
+    if (c->was_open && c->code == 0)
+        count_close_seen(1006);
+    end(c, 1006);
+}
+
+static void receive(struct client *c)
+{
+    if (c->allowance == 0) {
+        conn_read_on(&c->conn, false);
+        return;
+    }
+    size_t most = c->allowance < LOOP_SCRATCH_SIZE ? (size_t)c->allowance : LOOP_SCRATCH_SIZE;
+    long size = conn_receive(&c->conn, c->shared->max_message, most, got);
+    if (size == ERR_CLOSED) {
+        stream_ended(c);
+    } else if (size < 0) {
+        if (c->state == CLIENT_OPEN)
+            begin_closing(c, err_close_code((int)size));
+        end(c, 1006);
+    } else {
+        count_add(COUNT_bytes_received, (uint64_t)size);
+        if (c->allowance != UINT64_MAX)
+            c->allowance -= (uint64_t)size;
+    }
+}
+
+static void open_now(struct client *c, uint8_t *rest, size_t size)
+{
+    c->state = CLIENT_OPEN;
+    c->was_open = true;
+    count_time(HIST_connect_time, loop_refresh(c->shared->loop) - c->began_ns);
+    c->shared->opened(c);
+    if (size > 0 && conn_take(&c->conn, rest, size, c->shared->max_message, got) < 0)
+        end(c, 1006);
+    forget_handshake(c);
+}
+
+static void receive_head(struct client *c)
+{
+    struct buf *head = &c->handshake->head;
+    struct http1_head response;
+    size_t size = 0;
+    uint8_t *into = buf_reserve(head, RESPONSE_HEAD_MAX);
+    switch (stream_read(&c->conn.stream, into, RESPONSE_HEAD_MAX, &size)) {
+    case IO_AGAIN: return;
+    case IO_CLOSED:
+    case IO_FAILED: end(c, 1006); return;
+    case IO_DONE: break;
+    }
+    head->size += size;
+    int used = http1_response((const char *)head->at, head->size, RESPONSE_HEAD_MAX, &response);
+    if (used == 0)
+        return;
+    if (used < 0 || upgrade_check_response(&response, c->handshake->key) < 0)
+        end(c, 1006);
+    else
+        open_now(c, head->at + used, head->size - (size_t)used);
+}
+
+static void send_request(struct client *c)
+{
+    const struct client_shared *shared = c->shared;
+    struct buf out = {0};
+    char host[URL_HOST_MAX + 16];
+    uint8_t random[16];
+    bool v6 = strchr(shared->url.host, ':') != NULL;
+    snprintf(host, sizeof host, "%s%s%s:%u", v6 ? "[" : "", shared->url.host, v6 ? "]" : "",
+             shared->url.port);
+    random_bytes(shared->rng, random, sizeof random);
+    upgrade_make_key(random, c->handshake->key);
+    upgrade_request(host, shared->url.target, shared->origin, c->handshake->key, &out);
+    struct blob *request = blob_new(out.size, loop_now_ns(shared->loop), 0);
+    memcpy(request->bytes, out.at, out.size);
+    buf_free(&out);
+    c->state = CLIENT_UPGRADING;
+    conn_read_on(&c->conn, true);
+    push(c, request);
+}
+
+static void ready(EV_P_ ev_io *io, int events)
+{
+    (void)loop;
+    struct client *c = from_conn(LIST_OF(io, struct conn, io));
+    switch (c->state) {
+    case CLIENT_IDLE:
+    case CLIENT_ENDED: return;
+    case CLIENT_CONNECTING:
+        if (sock_error(c->conn.stream.fd) != 0)
+            end(c, 1006);
+        else
+            send_request(c);
+        return;
+    case CLIENT_UPGRADING:
+        if (events & EV_READ)
+            receive_head(c);
+        break;
+    case CLIENT_OPEN:
+    case CLIENT_CLOSING:
+        if (events & EV_READ)
+            receive(c);
+        break;
+    }
+    if (events & EV_WRITE)
+        flush_later(c);
+}
+
+static void turn_end(struct turn *t)
+{
+    struct client *c = LIST_OF(t, struct client, turn);
+    uint32_t frames;
+    size_t bytes;
+    if (c->state != CLIENT_CONNECTING && !conn_flush(&c->conn, &frames, &bytes) && c->state != CLIENT_ENDED)
+        stream_ended(c);
+    if (c->state == CLIENT_ENDED) {
+        turn_cancel(&c->turn);
+        c->shared->ended(c, c->was_open, c->code);
+    }
+}
+
+int client_connect(struct client *c, struct client_shared *shared)
+{
+    int fd = sock_connect(shared->url.host, shared->url.port, shared->source, &shared->sock);
+    if (fd < 0)
+        return fd;
+    *c = (struct client){.shared = shared, .state = CLIENT_CONNECTING, .allowance = UINT64_MAX};
+    c->began_ns = loop_now_ns(shared->loop);
+    c->handshake = mem_zero(sizeof *c->handshake);
+    turn_init(&c->turn, turn_end);
+    conn_open(&c->conn, shared->loop, fd, false, ready);
+    conn_wait_writable(&c->conn);
+    return 0;
+}
+
+void client_send(struct client *c, enum frame_opcode opcode, const void *payload, size_t size)
+{
+    uint8_t mask[4];
+    push(c, message_frame(opcode, payload, size, new_mask(c, mask), loop_now_ns(c->shared->loop)));
+}
+
+void client_allow(struct client *c, uint64_t bytes)
+{
+    c->allowance = bytes;
+    if (c->state == CLIENT_OPEN || c->state == CLIENT_CLOSING)
+        conn_read_on(&c->conn, bytes > 0);
+}
+
+void client_close(struct client *c, int code)
+{
+    switch (c->state) {
+    case CLIENT_IDLE:
+    case CLIENT_CLOSING:
+    case CLIENT_ENDED: return;
+    case CLIENT_CONNECTING:
+    case CLIENT_UPGRADING: end(c, 1006); return;
+    case CLIENT_OPEN:
+        client_allow(c, UINT64_MAX);
+        begin_closing(c, code);
+        return;
+    }
+}
+
+void client_abort(struct client *c)
+{
+    if (c->state == CLIENT_IDLE || c->state == CLIENT_ENDED)
+        return;
+    sock_reset_on_close(c->conn.stream.fd);
+    end(c, 1006);
+}
+
+bool client_orphaned(const struct client *c)
+{
+    return !sock_established(c->conn.stream.fd);
+}
+
+void client_release(struct client *c)
+{
+    if (c->state == CLIENT_IDLE)
+        return;
+    turn_cancel(&c->turn);
+    forget_handshake(c);
+    conn_close(&c->conn, false);
+    c->state = CLIENT_IDLE;
+}

@@ -1,0 +1,68 @@
+/* The client's end of a WebSocket connection. It reads when it is let, and no more than it is let: a client
+ * that stops reading, or reads slowly, is what wsb is about.
+ *
+ *     client_connect -> CONNECTING -> UPGRADING -> OPEN -> CLOSING -> ENDED
+ *                            |             |         |        |         ^
+ *                            +-------------+---------+--------+---------+  error, deadline, end of stream
+ *
+ * Embedded in its owner's object, which must outlive it: after `ended` client_release, then free. */
+#pragma once
+
+#include "peer/conn.h"
+#include "base/rng.h"
+#include "net/sock.h"
+#include "wire/url.h"
+
+enum client_state {
+    CLIENT_IDLE,
+    CLIENT_CONNECTING,
+    CLIENT_UPGRADING,
+    CLIENT_OPEN,
+    CLIENT_CLOSING,
+    CLIENT_ENDED
+};
+
+struct client;
+
+/* What the clients of one swarm share. */
+struct client_shared {
+    struct loop *loop;
+    struct rng *rng; /* keys and masks */
+    struct url url;
+    const char *source; /* NULL: any */
+    const char *origin; /* NULL: none */
+    struct sock_options sock;
+    uint64_t max_message;
+    void (*opened)(struct client *);
+    void (*message)(struct client *, const struct message *);
+    /* was_open: it had been upgraded; code: the close code as this end saw it, 1006 for none. Runs at the end
+     * of a turn; the client may be released and freed in it. */
+    void (*ended)(struct client *, bool was_open, int code);
+};
+
+struct client {
+    struct conn conn;
+    struct turn turn;
+    struct client_shared *shared;
+    struct client_handshake *handshake; /* until OPEN */
+    uint64_t began_ns;
+    uint64_t allowance; /* bytes it may still read, UINT64_MAX without limit */
+    enum client_state state;
+    bool was_open;
+    int code;
+};
+
+/* Begins to connect. 0, or ERR_SYSTEM when not even a socket is to be had (errno); `ended` is not called
+ * then. */
+int client_connect(struct client *c, struct client_shared *shared);
+/* Queues a message; it leaves at the end of the turn. Only while OPEN. */
+void client_send(struct client *c, enum frame_opcode opcode, const void *payload, size_t size);
+/* From now on reads at most so many bytes: 0 stops, UINT64_MAX sets no limit. */
+void client_allow(struct client *c, uint64_t bytes);
+/* Sends a Close; the end comes with the answer. Before the upgrade it ends at once. */
+void client_close(struct client *c, int code);
+/* Ends at once, with a reset. */
+void client_abort(struct client *c);
+/* Whether the far end is gone though nobody reads. */
+bool client_orphaned(const struct client *c);
+void client_release(struct client *c);

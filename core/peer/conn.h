@@ -1,0 +1,48 @@
+/* The half of a WebSocket connection that both ends share: bytes in become messages, frames out leave in one
+ * write a turn. ws (the server's end) and client embed one.
+ *
+ *     stream -> message_reader -> got(message)          queue -> gather -> writev -> settle
+ *
+ * It keeps no reader while no message is under way, so an idle connection holds no buffer. */
+#pragma once
+
+#include "net/loop.h"
+#include "net/sendq.h"
+#include "net/stream.h"
+#include "wire/message.h"
+
+#include <stdbool.h>
+
+struct conn {
+    struct loop *loop;
+    struct stream stream;
+    bool server; /* which end this is: servers want masked frames */
+    bool reading;
+    ev_io io;
+    struct sendq out;
+    struct message_reader *reader; /* while a message is under way, else NULL */
+};
+
+/* Takes over the descriptor and begins to read. `ready` runs with c->io when the descriptor is. */
+void conn_open(struct conn *c, struct loop *loop, int fd, bool server, void (*ready)(EV_P_ ev_io *, int));
+
+/* Waits for the descriptor to turn writable and for nothing else: a connect under way. */
+void conn_wait_writable(struct conn *c);
+/* Stops or goes on reading; the kernel's buffer fills up meanwhile. */
+void conn_read_on(struct conn *c, bool on);
+
+/* Reads once, up to `most` bytes, and hands over each message that is complete. got() may queue and may put
+ * an object down at the end of the turn, but not free it; it returns false to stop. Returns bytes read (0:
+ * none there yet), or the ERR_ that ends the connection: ERR_CLOSED when the stream did. */
+long conn_receive(struct conn *c, uint64_t limit, size_t most,
+                  bool (*got)(struct conn *, const struct message *));
+/* The same for bytes that came behind the HTTP head; they may be changed. */
+int conn_take(struct conn *c, uint8_t *at, size_t size, uint64_t limit,
+              bool (*got)(struct conn *, const struct message *));
+
+/* Writes what is queued, a fair share at most; waits for the descriptor if that was not all.
+ * ret_frames: frames that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
+bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes);
+
+/* Closes the descriptor and frees what is held. `reset`: tell the kernel to forget what it has not sent. */
+void conn_close(struct conn *c, bool reset);

@@ -1,0 +1,423 @@
+#include "peer/ws.h"
+
+#include "peer/gap.h"
+#include "base/count.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "net/sock.h"
+
+#include <stdlib.h>
+
+enum ws_state { WS_OPEN, WS_CLOSING, WS_DEAD };
+
+struct ws {
+    struct conn conn;
+    struct member member;
+    struct turn turn;
+    struct ledger_entry queued;
+    struct link link; /* in shared->open or shared->closing */
+    struct ws_shared *shared;
+    uint64_t key;
+    uint64_t heard_ns;         /* when anything was last received */
+    uint64_t deadline_ns;      /* of CLOSING */
+    struct sock_memory kernel; /* as last sampled */
+    enum ws_state state;
+    bool evicted;     /* closing because of the mark or the budget */
+    bool peer_closed; /* its Close was read */
+    bool reset;       /* close with a reset */
+    bool deaf;        /* it broke the protocol: what it still says is read and forgotten */
+    bool slow;
+    bool pinged; /* a ping is out since it was last heard */
+};
+
+static struct ws *from_conn(struct conn *c)
+{
+    return LIST_OF(c, struct ws, conn);
+}
+
+static void flush_later(struct ws *w)
+{
+    loop_at_turn_end(w->shared->loop, &w->turn);
+}
+
+static void account(struct ws *w)
+{
+    struct ledger *ledger = &w->shared->ledger;
+    ledger_update(ledger, &w->queued, w->conn.out.bytes);
+    count_set(COUNT_queue_bytes, ledger->total);
+    count_peak(COUNT_queue_bytes_peak, ledger->total);
+    count_set(COUNT_blob_bytes, blob_bytes_alive());
+}
+
+/* Control frames have their own small room beyond the mark: a pong and a close always fit. */
+static void push_control(struct ws *w, struct blob *frame)
+{
+    sendq_push(&w->conn.out, frame);
+    account(w);
+    flush_later(w);
+}
+
+static void set_kernel(struct ws *w, struct sock_memory now)
+{
+    count_add(COUNT_kernel_queue_bytes, now.out_queue - w->kernel.out_queue);
+    count_add(COUNT_kernel_socket_bytes, now.kernel - w->kernel.kernel);
+    w->kernel = now;
+}
+
+static void set_slow(struct ws *w, bool slow)
+{
+    if (slow == w->slow)
+        return;
+    w->slow = slow;
+    if (slow)
+        count_add(COUNT_slow_clients, 1);
+    else
+        count_sub(COUNT_slow_clients, 1);
+    count_peak(COUNT_slow_clients_peak, count_get(COUNT_slow_clients));
+}
+
+static void leave_open(struct ws *w)
+{
+    if (w->state != WS_OPEN)
+        return;
+    hub_leave(w->shared->hub, &w->member);
+    set_slow(w, false);
+    count_sub(COUNT_connections_open, 1);
+}
+
+/* Its memory is given back at once, the object itself at the end of the turn. */
+static void die(struct ws *w, bool reset)
+{
+    if (w->state == WS_DEAD)
+        return;
+    leave_open(w);
+    link_remove(&w->link);
+    w->state = WS_DEAD;
+    w->reset = reset;
+    sendq_free(&w->conn.out);
+    account(w);
+    flush_later(w);
+}
+
+static void begin_closing(struct ws *w, int code, const char *reason)
+{
+    uint64_t now_ns = loop_now_ns(w->shared->loop);
+    leave_open(w);
+    w->state = WS_CLOSING;
+    w->deadline_ns = now_ns + w->shared->evict_grace_ns;
+    list_append(&w->shared->closing, &w->link);
+    count_close_sent(code);
+    push_control(w, message_close_frame(code, reason, NULL, now_ns));
+}
+
+static void log_peer(const struct ws *w, enum log_level level, const char *what, int err)
+{
+    char name[SOCK_NAME_MAX];
+    sock_peer_name(w->conn.stream.fd, name);
+    log_line(level, "%s %s: %s, %llu bytes queued", what, name, err_text(err),
+             (unsigned long long)w->conn.out.bytes);
+}
+
+static void evict(struct ws *w, int err)
+{
+    log_peer(w, LOG_WARN, "evict", err);
+    count_add(err == ERR_BUDGET ? COUNT_evictions_budget : COUNT_evictions_mark, 1);
+    w->evicted = true;
+    sendq_drop_unstarted(&w->conn.out);
+    begin_closing(w, err_close_code(err), err_text(err));
+}
+
+void ws_close(struct ws *w, int err)
+{
+    if (w->state != WS_OPEN)
+        return;
+    begin_closing(w, err_close_code(err), err_text(err));
+}
+
+/* A connection that is closing already has had its chance: if even its last frame is too much, it is reset.
+ */
+static void keep_budget(struct ws_shared *shared)
+{
+    while (shared->budget > 0 && shared->ledger.total > shared->budget) {
+        struct ws *largest = LIST_OF(ledger_largest(&shared->ledger), struct ws, queued);
+        if (largest->state == WS_OPEN)
+            evict(largest, ERR_BUDGET);
+        else
+            die(largest, true);
+    }
+}
+
+static void note_dropped(struct ws *w, bool at_front, uint32_t dropped)
+{
+    if (dropped == 0)
+        return;
+    count_add(COUNT_deliveries_dropped, dropped);
+    if (w->shared->gap_notice)
+        gap_note(&w->conn.out, at_front, dropped, loop_now_ns(w->shared->loop));
+}
+
+/* Drops from the front until `size` more fits; false when it cannot. */
+static bool make_room(struct ws *w, uint64_t size)
+{
+    struct sendq *out = &w->conn.out;
+    uint64_t mark = w->shared->policy.mark;
+    uint64_t too_much = out->bytes + size - mark;
+    if (size > mark || too_much > out->bytes)
+        return false;
+    note_dropped(w, true, sendq_drop_oldest(out, too_much));
+    return !policy_over(&w->shared->policy, out->bytes, size);
+}
+
+/* Whether the message is to be queued. */
+static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
+{
+    switch (policy_decide(&w->shared->policy, w->conn.out.bytes, size)) {
+    case VERDICT_QUEUE: return true;
+    case VERDICT_EVICT: evict(w, ERR_MARK); return false;
+    case VERDICT_DROP_NEWEST: break;
+    case VERDICT_CONFLATE:
+        note_dropped(w, true, sendq_drop_key(&w->conn.out, cast->key));
+        if (!policy_over(&w->shared->policy, w->conn.out.bytes, size) || make_room(w, size))
+            return true;
+        break;
+    case VERDICT_MAKE_ROOM:
+        if (make_room(w, size))
+            return true;
+        break;
+    }
+    note_dropped(w, false, 1);
+    return false;
+}
+
+static void deliver(struct member *m, struct cast *cast)
+{
+    struct ws *w = LIST_OF(m, struct ws, member);
+    if (w->state != WS_OPEN)
+        return;
+    struct blob *frame = cast_frame(cast, w->shared->copy);
+    if (admit(w, cast, frame->size)) {
+        sendq_push(&w->conn.out, frame);
+        count_add(COUNT_deliveries_queued, 1);
+    } else {
+        blob_unref(frame);
+    }
+    account(w);
+    keep_budget(w->shared);
+    flush_later(w);
+}
+
+static void peer_closes(struct ws *w, const struct message *message)
+{
+    count_close_seen(message->close_code);
+    w->peer_closed = true;
+    if (w->state == WS_OPEN)
+        begin_closing(w, message->close_code == 1005 ? 1000 : message->close_code, "");
+    else if (w->evicted)
+        count_add(COUNT_evictions_confirmed, 1);
+    flush_later(w);
+}
+
+static bool got(struct conn *c, const struct message *message)
+{
+    struct ws *w = from_conn(c);
+    switch (message->kind) {
+    case MESSAGE_NONE:
+    case MESSAGE_PONG: break;
+    case MESSAGE_PING:
+        if (w->state == WS_OPEN)
+            push_control(
+                w, message_frame(FRAME_PONG, message->at, message->size, NULL, loop_now_ns(w->shared->loop)));
+        break;
+    case MESSAGE_CLOSE: peer_closes(w, message); break;
+    case MESSAGE_TEXT:
+    case MESSAGE_BINARY:
+        if (w->state == WS_OPEN) {
+            count_add(COUNT_messages_in, 1);
+            w->shared->message(w->shared, w, message);
+        }
+        break;
+    }
+    return w->state != WS_DEAD;
+}
+
+static void settle_receive(struct ws *w, long result)
+{
+    w->heard_ns = loop_now_ns(w->shared->loop);
+    w->pinged = false;
+    if (result >= 0)
+        return;
+    if (result == ERR_CLOSED) {
+        if (!w->peer_closed)
+            count_close_seen(1006);
+        die(w, false);
+        return;
+    }
+    log_peer(w, LOG_INFO, "close", (int)result);
+    count_add(COUNT_protocol_errors, 1);
+    w->deaf = true;
+    ws_close(w, (int)result);
+}
+
+/* A close with unread bytes would turn into a reset, which may overtake our Close frame. */
+static long discard(struct ws *w)
+{
+    size_t size;
+    switch (stream_read(&w->conn.stream, loop_scratch(w->shared->loop), LOOP_SCRATCH_SIZE, &size)) {
+    case IO_DONE:
+    case IO_AGAIN: return 0;
+    case IO_CLOSED:
+    case IO_FAILED: break;
+    }
+    return ERR_CLOSED;
+}
+
+static void ready(EV_P_ ev_io *io, int events)
+{
+    (void)loop;
+    struct ws *w = from_conn(LIST_OF(io, struct conn, io));
+    if (w->state == WS_DEAD)
+        return;
+    if (events & EV_READ)
+        settle_receive(w, w->deaf ? discard(w)
+                                  : conn_receive(&w->conn, w->shared->max_message, LOOP_SCRATCH_SIZE, got));
+    if (events & EV_WRITE)
+        flush_later(w);
+}
+
+static void flush(struct ws *w)
+{
+    uint32_t frames;
+    size_t bytes;
+    if (!conn_flush(&w->conn, &frames, &bytes)) {
+        if (!w->peer_closed)
+            count_close_seen(1006);
+        die(w, false);
+        return;
+    }
+    if (bytes > 0) {
+        count_add(COUNT_writes, 1);
+        count_add(COUNT_bytes_written, bytes);
+        count_add(COUNT_deliveries_written, frames);
+        account(w);
+    }
+    if (w->state == WS_CLOSING && w->conn.out.count == 0) {
+        if (w->evicted && frames > 0)
+            count_add(COUNT_evictions_flushed, 1);
+        if (w->peer_closed)
+            die(w, false);
+        else if (w->deaf)
+            stream_shutdown(&w->conn.stream);
+    }
+}
+
+static void turn_end(struct turn *t)
+{
+    struct ws *w = LIST_OF(t, struct ws, turn);
+    if (w->state != WS_DEAD)
+        flush(w);
+    if (w->state != WS_DEAD)
+        return;
+    turn_cancel(&w->turn);
+    set_kernel(w, (struct sock_memory){0});
+    conn_close(&w->conn, w->reset);
+    free(w);
+}
+
+void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub)
+{
+    *shared = (struct ws_shared){.loop = loop, .hub = hub};
+    ledger_init(&shared->ledger);
+    link_init(&shared->open);
+    link_init(&shared->closing);
+}
+
+void ws_open(struct ws_shared *shared, int fd, struct slice topic, uint64_t key, uint8_t *rest, size_t size)
+{
+    struct ws *w = mem_zero(sizeof *w);
+    w->shared = shared;
+    w->key = key;
+    w->heard_ns = loop_now_ns(shared->loop);
+    w->member.deliver = deliver;
+    link_init(&w->link);
+    turn_init(&w->turn, turn_end);
+    ledger_entry_init(&w->queued);
+    conn_open(&w->conn, shared->loop, fd, true, ready);
+    list_append(&shared->open, &w->link);
+    hub_join(shared->hub, topic, &w->member);
+    count_add(COUNT_connections_open, 1);
+    if (size > 0)
+        settle_receive(w, conn_take(&w->conn, rest, size, shared->max_message, got));
+}
+
+struct member *ws_member(struct ws *w)
+{
+    return &w->member;
+}
+
+uint64_t ws_key(const struct ws *w)
+{
+    return w->key;
+}
+
+static void keep_alive(struct ws *w, uint64_t now_ns)
+{
+    struct ws_shared *shared = w->shared;
+    uint64_t silent_ns = now_ns - w->heard_ns;
+    if (shared->ping_interval_ns == 0 || silent_ns < shared->ping_interval_ns)
+        return;
+    if (!w->pinged) {
+        w->pinged = true;
+        push_control(w, message_frame(FRAME_PING, "", 0, NULL, now_ns));
+    } else if (silent_ns >= shared->ping_interval_ns + shared->ping_timeout_ns) {
+        log_peer(w, LOG_INFO, "close", ERR_TIMEOUT);
+        count_add(COUNT_ping_timeouts, 1);
+        sendq_drop_unstarted(&w->conn.out);
+        ws_close(w, ERR_TIMEOUT);
+    }
+}
+
+void ws_sample(struct ws_shared *shared, unsigned most)
+{
+    uint64_t now_ns = loop_now_ns(shared->loop);
+    unsigned open = (unsigned)count_get(COUNT_connections_open);
+    for (unsigned i = 0; i < most && i < open && !list_empty(&shared->open); i++) {
+        struct ws *w = ws_first_open(shared);
+        struct sock_memory now = {0};
+        list_append(&shared->open, &w->link);
+        sock_memory(w->conn.stream.fd, &now);
+        set_kernel(w, now);
+        set_slow(w, sendq_age_ns(&w->conn.out, now_ns) > shared->slow_after_ns);
+        keep_alive(w, now_ns);
+    }
+}
+
+void ws_expire(struct ws_shared *shared)
+{
+    uint64_t now_ns = loop_now_ns(shared->loop);
+    while (!list_empty(&shared->closing)) {
+        struct ws *w = LIST_OF(shared->closing.next, struct ws, link);
+        if (now_ns < w->deadline_ns)
+            return;
+        log_peer(w, LOG_INFO, "reset", ERR_TIMEOUT);
+        count_add(COUNT_closes_reset, 1);
+        die(w, true);
+    }
+}
+
+struct ws *ws_first_open(struct ws_shared *shared)
+{
+    return list_empty(&shared->open) ? NULL : LIST_OF(shared->open.next, struct ws, link);
+}
+
+bool ws_none_left(const struct ws_shared *shared)
+{
+    return list_empty(&shared->open) && list_empty(&shared->closing);
+}
+
+void ws_reset_all(struct ws_shared *shared)
+{
+    struct link *lists[] = {&shared->open, &shared->closing};
+    for (int i = 0; i < 2; i++)
+        while (!list_empty(lists[i]))
+            die(LIST_OF(lists[i]->next, struct ws, link), true);
+}

@@ -1,0 +1,60 @@
+/* The server's end of a WebSocket connection: a hub member with a queue under a high-water mark.
+ *
+ *            deliver, receive                     close frame queued              at the turn's end
+ *     OPEN ------------------------> CLOSING -------------------------> DEAD -------------------> freed
+ *       |   evict, close, peer's Close |   both Closes are through, or     ^
+ *       |                              |   the grace is over: reset        |
+ *       +------------------------------+-----------------------------------+  broken stream
+ *
+ * Eviction has two phases: what has not begun to leave is dropped, the frame that has is finished, Close 1013
+ * follows, and the peer has the grace to take it before it is reset. */
+#pragma once
+
+#include "peer/conn.h"
+#include "hub/hub.h"
+#include "hub/ledger.h"
+#include "hub/policy.h"
+
+struct ws;
+
+/* What all connections of one server share. The figures may change at any time. */
+struct ws_shared {
+    struct loop *loop;
+    struct hub *hub;
+    struct ledger ledger; /* queued bytes of every connection */
+    struct link open;     /* connections in OPEN, in the order in which they are looked at next */
+    struct link closing;  /* connections in CLOSING, first deadline first */
+    struct policy policy;
+    bool copy;       /* each subscriber queues its own copy */
+    bool gap_notice; /* tell a client what a drop policy left out */
+    uint64_t budget; /* most bytes in the ledger, 0: none */
+    uint64_t evict_grace_ns;
+    uint64_t max_message;
+    uint64_t slow_after_ns;
+    uint64_t ping_interval_ns; /* 0: no pings */
+    uint64_t ping_timeout_ns;
+    /* A text or binary message of this client. */
+    void (*message)(struct ws_shared *, struct ws *, const struct message *);
+};
+
+void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub);
+
+/* A connection that has just been upgraded, subscribed to `topic`. key: what its own messages conflate by.
+ * `rest`: bytes that came behind the head. It frees itself. */
+void ws_open(struct ws_shared *shared, int fd, struct slice topic, uint64_t key, uint8_t *rest, size_t size);
+
+struct member *ws_member(struct ws *w);
+uint64_t ws_key(const struct ws *w);
+
+/* Begins to close with err's close code and text. Harmless unless OPEN. */
+void ws_close(struct ws *w, int err);
+/* Samples up to `most` open connections, those that waited longest first: kernel memory, slowness, pings. */
+void ws_sample(struct ws_shared *shared, unsigned most);
+/* Resets connections in CLOSING whose grace is over. */
+void ws_expire(struct ws_shared *shared);
+/* The connection that ws_sample will look at next, or NULL when none is open. */
+struct ws *ws_first_open(struct ws_shared *shared);
+/* Nobody is left, neither open nor closing. */
+bool ws_none_left(const struct ws_shared *shared);
+/* Resets and frees all of them. */
+void ws_reset_all(struct ws_shared *shared);
