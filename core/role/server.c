@@ -1,0 +1,302 @@
+/* The broadcast server: door -> ws -> hub -> ws, joined with their options, a feed of its own, and an end.
+ *
+ *     SERVING -> LEAVING (drain or stop: no door, closes under way) -> done() */
+#include "role/config.h"
+#include "role/feed.h"
+#include "base/count.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "net/loop.h"
+#include "net/sock.h"
+#include "peer/door.h"
+#include "peer/ws.h"
+#include "wire/http1.h"
+#include "wire/message.h"
+#include "wsb.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Sampling has a bounded cost: up to so many connections every tick are seen ten times a second, more of them
+ * less often. */
+enum { SAMPLES_A_TICK = 1000 };
+static const double TICK_S = 0.1;
+
+struct wsb_server {
+    struct server_config config;
+    struct loop *loop;
+    struct hub *hub;
+    struct ws_shared shared;
+    struct door_owner door_owner;
+    struct door_config door_config;
+    struct door *door;
+    struct feed_owner feed_owner;
+    struct feed *feed;
+    ev_timer tick;
+    uint16_t port;
+    int leaving; /* the ERR_ that connections are closed with, 0 while serving */
+    uint64_t leave_until_ns;
+    void (*done)(void *);
+    void *done_arg;
+};
+
+static struct blob *encode(const struct cast *cast)
+{
+    struct blob *frame = message_frame(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at,
+                                       cast->payload.size, NULL, cast->now_ns);
+    frame->key = cast->key;
+    return frame;
+}
+
+static void on_message(struct ws_shared *shared, struct ws *from, const struct message *message)
+{
+    struct wsb_server *s = LIST_OF(shared, struct wsb_server, shared);
+    struct member *member = ws_member(from);
+    struct cast cast = {.payload = {(const char *)message->at, message->size},
+                        .text = message->kind == MESSAGE_TEXT,
+                        .key = ws_key(from),
+                        .now_ns = loop_now_ns(s->loop),
+                        .encode = encode};
+    count_add(COUNT_messages_published, 1);
+    hub_publish_to(s->hub, member->topic, &cast, s->config.echo ? NULL : member);
+    cast_done(&cast);
+}
+
+static uint32_t publish(struct wsb_server *s, struct slice topic, struct slice payload, uint64_t key)
+{
+    struct cast cast = {
+        .payload = payload, .text = true, .key = key, .now_ns = loop_now_ns(s->loop), .encode = encode};
+    count_add(COUNT_messages_published, 1);
+    uint32_t handed = hub_publish(s->hub, topic, &cast, NULL);
+    cast_done(&cast);
+    return handed;
+}
+
+static void on_feed(struct feed_owner *owner, const struct stamp *stamp, struct slice payload)
+{
+    struct wsb_server *s = LIST_OF(owner, struct wsb_server, feed_owner);
+    const char *topic = s->config.feed_topic.at;
+    uint64_t keys = s->config.feed_keys;
+    uint64_t now_ns = loop_now_ns(s->loop);
+    if (now_ns > stamp->intended_ns)
+        count_add(COUNT_feed_late_ns, now_ns - stamp->intended_ns);
+    publish(s, (struct slice){topic, strlen(topic)}, payload, 1 + stamp->sequence % (keys > 0 ? keys : 1));
+}
+
+static int admit(struct door_owner *owner, struct slice path)
+{
+    struct wsb_server *s = LIST_OF(owner, struct wsb_server, door_owner);
+    if (s->config.path.at[0] != '\0' && !slice_is(path, s->config.path.at))
+        return ERR_HTTP_NOT_FOUND;
+    return count_get(COUNT_connections_open) >= s->config.max_connections ? ERR_CAPACITY : 0;
+}
+
+/* A publisher names the key of its messages (?key=NAME), or they all have that of their topic. */
+static void enter(struct door_owner *owner, int fd, struct slice path, struct slice query, uint8_t *rest,
+                  size_t size)
+{
+    struct wsb_server *s = LIST_OF(owner, struct wsb_server, door_owner);
+    struct slice key = http1_query_value(query, "key");
+    ws_open(&s->shared, fd, path, cast_key(key.at != NULL ? key : path), rest, size);
+}
+
+/* What the other rooms see of the options. */
+static void apply(struct wsb_server *s)
+{
+    const struct server_config *c = &s->config;
+    log_set_level((enum log_level)c->log);
+    s->shared.policy = (struct policy){c->high_water_mark, (enum overflow)c->on_overflow};
+    s->shared.copy = c->queue == 1;
+    s->shared.gap_notice = c->gap_notice;
+    s->shared.budget = c->queue_budget;
+    s->shared.evict_grace_ns = c->evict_grace;
+    s->shared.max_message = c->max_message;
+    s->shared.slow_after_ns = c->slow_after;
+    s->shared.ping_interval_ns = c->ping_interval;
+    s->shared.ping_timeout_ns = c->ping_timeout;
+    s->door_config = (struct door_config){
+        .max_head = c->max_head,
+        .handshake_timeout_ns = c->handshake_timeout,
+        .sock = {c->send_buffer, c->receive_buffer, c->notsent_lowat},
+    };
+}
+
+static void run_feed(struct wsb_server *s, double rate)
+{
+    struct feed_plan plan = {.rate = rate, .size = s->config.feed_size};
+    feed_run(s->feed, &plan, loop_refresh(s->loop));
+}
+
+/* Closes its share of the connections: all of them by leave_until. */
+static void leave_step(struct wsb_server *s)
+{
+    uint64_t now_ns = loop_now_ns(s->loop);
+    uint64_t open = count_get(COUNT_connections_open);
+    uint64_t share = open;
+    if (now_ns < s->leave_until_ns) {
+        double ticks_left = (double)(s->leave_until_ns - now_ns) / (TICK_S * 1e9);
+        share = (uint64_t)ceil((double)open / fmax(ticks_left, 1.0));
+    }
+    for (; share > 0 && ws_first_open(&s->shared) != NULL; share--)
+        ws_close(ws_first_open(&s->shared), s->leaving);
+}
+
+static void on_tick(EV_P_ ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct wsb_server *s = timer->data;
+    ws_expire(&s->shared);
+    ws_sample(&s->shared, SAMPLES_A_TICK);
+    if (s->leaving == 0) {
+        door_tick(s->door);
+        return;
+    }
+    leave_step(s);
+    if (ws_none_left(&s->shared) && s->done != NULL) {
+        void (*done)(void *) = s->done;
+        s->done = NULL;
+        done(s->done_arg);
+    }
+}
+
+static int listen_at(struct wsb_server *s, char *why, size_t why_size)
+{
+    const struct server_config *c = &s->config;
+    if (c->port > UINT16_MAX) {
+        snprintf(why, why_size, "port: %llu is not accepted; give 0 to 65535", (unsigned long long)c->port);
+        return ERR_OPTION_VALUE;
+    }
+    int fd = sock_listen(c->host.at, (uint16_t)c->port, (int)fmin((double)c->backlog, INT32_MAX),
+                         &s->door_config.sock);
+    if (fd == ERR_OPTION_VALUE)
+        snprintf(why, why_size, "host: '%s' is not accepted; give a numeric address or localhost",
+                 c->host.at);
+    else if (fd < 0)
+        snprintf(why, why_size, "cannot listen on %s port %llu: %s", c->host.at, (unsigned long long)c->port,
+                 strerror(errno));
+    return fd;
+}
+
+static bool check(const struct server_config *c, char *why, size_t why_size)
+{
+    if (c->feed_size < STAMP_SIZE || c->feed_size > UINT32_MAX / 2) {
+        snprintf(why, why_size, "feed_size: %llu is not accepted; give 48 bytes to 2 GiB",
+                 (unsigned long long)c->feed_size);
+        return false;
+    }
+    return true;
+}
+
+static void choose_feed_topic(struct server_config *c)
+{
+    if (c->feed_topic.at[0] == '\0')
+        c->feed_topic = c->path;
+    if (c->feed_topic.at[0] == '\0')
+        c->feed_topic = (struct option_text){"/feed"};
+}
+
+struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *settings, char *why,
+                                  size_t why_size)
+{
+    struct wsb_server *s = mem_zero(sizeof *s);
+    config_defaults(ROLE_SERVER, &s->config);
+    if (config_set_all(ROLE_SERVER, &s->config, settings, false, why, why_size) < 0 ||
+        !check(&s->config, why, why_size))
+        goto failed;
+    choose_feed_topic(&s->config);
+    s->loop = loop_new(loop);
+    s->hub = hub_new();
+    ws_shared_init(&s->shared, s->loop, s->hub);
+    s->shared.message = on_message;
+    s->door_owner = (struct door_owner){admit, enter};
+    apply(s);
+    s->feed_owner = (struct feed_owner){on_feed, NULL};
+    s->feed = feed_new(s->loop, &s->feed_owner);
+    if (s->feed == NULL) {
+        snprintf(why, why_size, "timerfd_create: %s", strerror(errno));
+        goto no_feed;
+    }
+    int fd = listen_at(s, why, why_size);
+    if (fd < 0)
+        goto no_door;
+    s->port = sock_port(fd);
+    s->door = door_new(s->loop, fd, &s->door_owner, &s->door_config);
+    run_feed(s, s->config.feed_rate);
+    log_line(LOG_INFO, "listening on %s port %u", s->config.host.at, s->port);
+    ev_timer_init(&s->tick, on_tick, TICK_S, TICK_S);
+    s->tick.data = s;
+    ev_timer_start(loop, &s->tick);
+    return s;
+no_door:
+    feed_free(s->feed);
+no_feed:
+    hub_free(s->hub);
+    loop_free(s->loop);
+failed:
+    free(s);
+    return NULL;
+}
+
+uint16_t wsb_server_port(const struct wsb_server *s)
+{
+    return s->port;
+}
+
+int wsb_server_set(struct wsb_server *s, const char *const *settings, char *why, size_t why_size)
+{
+    struct server_config trial = s->config;
+    int err = config_set_all(ROLE_SERVER, &trial, settings, true, why, why_size);
+    if (err < 0)
+        return err;
+    if (!check(&trial, why, why_size))
+        return ERR_OPTION_VALUE;
+    s->config = trial;
+    apply(s);
+    if (s->leaving == 0)
+        run_feed(s, trial.feed_rate);
+    return 0;
+}
+
+uint32_t wsb_server_publish(struct wsb_server *s, const char *topic, const void *text, size_t size)
+{
+    struct slice name = {topic, strlen(topic)};
+    return publish(s, name, (struct slice){text, size}, cast_key(name));
+}
+
+static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done)(void *), void *arg)
+{
+    log_line(LOG_INFO, "%s: closing %llu connections with %d", err_text(err),
+             (unsigned long long)count_get(COUNT_connections_open), err_close_code(err));
+    s->leaving = err;
+    s->leave_until_ns = loop_refresh(s->loop) + window_ns;
+    s->done = done;
+    s->done_arg = arg;
+    run_feed(s, 0);
+    door_shut(s->door);
+    leave_step(s);
+}
+
+void wsb_server_drain(struct wsb_server *s, void (*done)(void *), void *arg)
+{
+    leave(s, ERR_DRAIN, s->config.drain_window, done, arg);
+}
+
+void wsb_server_stop(struct wsb_server *s, void (*done)(void *), void *arg)
+{
+    leave(s, ERR_STOP, 0, done, arg);
+}
+
+void wsb_server_free(struct wsb_server *s)
+{
+    if (s == NULL)
+        return;
+    ev_timer_stop(loop_ev(s->loop), &s->tick);
+    feed_free(s->feed);
+    door_free(s->door);
+    ws_reset_all(&s->shared);
+    loop_free(s->loop);
+    hub_free(s->hub);
+    free(s);
+}

@@ -1,0 +1,361 @@
+/* A cohort of clients that behave alike, and what they see.
+ *
+ *     CONNECTING (at connect_rate) -> connected() -> start -> stalls, slow reading, publishing -> finished()
+ *
+ * A client waits in `coming` until its upgrade, stands in `up` while it is open, then in no list. */
+#include "role/config.h"
+#include "role/feed.h"
+#include "role/sequence.h"
+#include "base/clock.h"
+#include "base/count.h"
+#include "base/err.h"
+#include "base/fnv.h"
+#include "net/loop.h"
+#include "peer/client.h"
+#include "peer/gap.h"
+#include "wire/stamp.h"
+#include "wsb.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const double TICK_S = 0.02;
+
+/* How long clients get to answer the swarm's own Close before they are reset. */
+static const uint64_t STOP_GRACE_NS = 2 * NS_PER_S;
+
+struct swarm_client {
+    struct client client;
+    struct link link;
+    struct sequence sequence;
+};
+
+struct wsb_swarm {
+    struct swarm_config config;
+    struct loop *loop;
+    struct rng rng;
+    struct client_shared shared;
+    struct wsb_swarm_events events;
+    struct feed_owner feed_owner;
+    struct feed *feed;
+    ev_timer tick;
+    struct swarm_client *client;
+    struct link coming; /* oldest first: all have the same time to finish */
+    struct link up;
+    uint64_t started; /* clients whose connection was begun */
+    uint64_t settled; /* clients that came up or failed */
+    uint64_t connect_ns;
+    uint64_t start_ns; /* 0 before start */
+    bool unbounded;    /* every client reads all there is */
+    bool stopping;
+    uint64_t stop_ns;
+    void (*done)(void *);
+    void *done_arg;
+};
+
+static struct wsb_swarm *swarm_of(struct client *c)
+{
+    return LIST_OF(c->shared, struct wsb_swarm, shared);
+}
+
+static void settle_one(struct wsb_swarm *s)
+{
+    s->settled++;
+    if (s->settled == s->config.clients && s->events.connected != NULL)
+        s->events.connected(s->events.arg, count_get(COUNT_clients_opened), count_get(COUNT_clients_failed));
+}
+
+static void on_opened(struct client *c)
+{
+    struct wsb_swarm *s = swarm_of(c);
+    struct swarm_client *sc = LIST_OF(c, struct swarm_client, client);
+    list_append(&s->up, &sc->link);
+    count_add(COUNT_clients_opened, 1);
+    count_add(COUNT_clients_open, 1);
+    settle_one(s);
+}
+
+static void on_ended(struct client *c, bool was_open, int code)
+{
+    (void)code;
+    struct wsb_swarm *s = swarm_of(c);
+    link_remove(&LIST_OF(c, struct swarm_client, client)->link);
+    client_release(c);
+    if (was_open) {
+        count_sub(COUNT_clients_open, 1);
+        count_add(COUNT_clients_closed, 1);
+        return;
+    }
+    count_add(COUNT_clients_failed, 1);
+    settle_one(s);
+}
+
+static void note_sequence(struct swarm_client *sc, uint64_t number)
+{
+    uint64_t skipped;
+    switch (sequence_note(&sc->sequence, number, &skipped)) {
+    case ARRIVAL_IN_ORDER: break;
+    case ARRIVAL_AFTER_GAP: count_add(COUNT_messages_missed, skipped); break;
+    case ARRIVAL_LATE:
+        count_add(COUNT_messages_reordered, 1);
+        count_sub(COUNT_messages_missed, 1);
+        break;
+    case ARRIVAL_DUPLICATE: count_add(COUNT_messages_duplicate, 1); break;
+    }
+}
+
+static void on_message(struct client *c, const struct message *message)
+{
+    struct wsb_swarm *s = swarm_of(c);
+    struct stamp stamp;
+    if (!stamp_read(message->at, message->size, &stamp) || stamp.publisher != s->config.counted_publisher) {
+        count_add(COUNT_gaps_told, gap_read(message));
+        count_add(COUNT_messages_foreign, 1);
+        return;
+    }
+    uint64_t now_ns = loop_refresh(s->loop);
+    count_add(COUNT_messages_received, 1);
+    count_time(HIST_fanout_lag, now_ns > stamp.intended_ns ? now_ns - stamp.intended_ns : 0);
+    note_sequence(LIST_OF(c, struct swarm_client, client), stamp.sequence);
+    if (!stamp_intact(&stamp, message->at, message->size))
+        count_add(COUNT_messages_corrupt, 1);
+}
+
+/* Over the schedule as it was carried out: two runs with the same hash offered the same load. */
+static void note_schedule(struct wsb_swarm *s, const struct stamp *stamp, size_t size)
+{
+    uint64_t hash = count_get(COUNT_publish_hash);
+    const uint64_t facts[] = {stamp->sequence, stamp->intended_ns - s->start_ns, size};
+    count_set(COUNT_publish_hash, fnv_add(hash == 0 ? FNV_START : hash, facts, sizeof facts));
+}
+
+/* A message that finds no connection is offered all the same: the load does not depend on how the server
+ * does. */
+static void on_publish(struct feed_owner *owner, const struct stamp *stamp, struct slice payload)
+{
+    struct wsb_swarm *s = LIST_OF(owner, struct wsb_swarm, feed_owner);
+    struct client *c = &s->client[stamp->sequence % s->config.clients].client;
+    uint64_t now_ns = loop_now_ns(s->loop);
+    count_add(COUNT_publish_offered, 1);
+    count_add(COUNT_publish_bytes, payload.size);
+    count_time(HIST_publish_lateness, now_ns > stamp->intended_ns ? now_ns - stamp->intended_ns : 0);
+    note_schedule(s, stamp, payload.size);
+    if (c->state != CLIENT_OPEN || c->conn.out.bytes + payload.size > s->config.publish_queue) {
+        count_add(COUNT_publish_failed, 1);
+        return;
+    }
+    client_send(c, FRAME_TEXT, payload.at, payload.size);
+    count_add(COUNT_publish_sent, 1);
+}
+
+static void on_finished(struct feed_owner *owner)
+{
+    struct wsb_swarm *s = LIST_OF(owner, struct wsb_swarm, feed_owner);
+    if (s->events.finished != NULL)
+        s->events.finished(s->events.arg);
+}
+
+static void connect_due(struct wsb_swarm *s, uint64_t now_ns)
+{
+    double due = s->config.connect_rate * (double)(now_ns - s->connect_ns) / NS_PER_S;
+    while (s->started < s->config.clients && (double)s->started <= due) {
+        struct swarm_client *sc = &s->client[s->started++];
+        count_add(COUNT_clients_started, 1);
+        if (client_connect(&sc->client, &s->shared) == 0) {
+            list_append(&s->coming, &sc->link);
+        } else {
+            count_add(COUNT_clients_failed, 1);
+            settle_one(s);
+        }
+    }
+}
+
+static void expire_coming(struct wsb_swarm *s, uint64_t now_ns)
+{
+    while (!list_empty(&s->coming)) {
+        struct swarm_client *sc = LIST_OF(s->coming.next, struct swarm_client, link);
+        if (now_ns - sc->client.began_ns < s->config.connect_timeout)
+            return;
+        link_remove(&sc->link);
+        client_abort(&sc->client);
+    }
+}
+
+static bool stall_time(const struct swarm_config *c, uint64_t since_ns)
+{
+    if (c->stall_after == 0 || since_ns < c->stall_after)
+        return false;
+    return c->stall_duration == 0 || since_ns < c->stall_after + c->stall_duration;
+}
+
+/* What each client may read until the next tick. */
+static uint64_t allowance(const struct wsb_swarm *s, uint64_t now_ns)
+{
+    if (s->start_ns == 0)
+        return UINT64_MAX;
+    if (stall_time(&s->config, now_ns - s->start_ns))
+        return 0;
+    return s->config.read_rate > 0 ? (uint64_t)(s->config.read_rate * TICK_S) : UINT64_MAX;
+}
+
+/* A client that does not read learns only from the kernel that its connection has ended. It then reads what
+ * is left, as a program would that at last looks at its socket, and finds out how it ended. */
+static void behave(struct wsb_swarm *s, uint64_t now_ns)
+{
+    uint64_t bytes = allowance(s, now_ns);
+    uint64_t stalled = 0;
+    if (bytes == UINT64_MAX && s->unbounded)
+        return;
+    s->unbounded = bytes == UINT64_MAX;
+    for (struct link *at = s->up.next; at != &s->up; at = at->next) {
+        struct client *c = &LIST_OF(at, struct swarm_client, link)->client;
+        bool orphaned = bytes != UINT64_MAX && client_orphaned(c);
+        client_allow(c, orphaned ? UINT64_MAX : bytes);
+        stalled += bytes == 0 && !orphaned;
+    }
+    count_set(COUNT_clients_stalled, stalled);
+}
+
+static void stop_step(struct wsb_swarm *s, uint64_t now_ns)
+{
+    if (now_ns - s->stop_ns >= STOP_GRACE_NS)
+        for (uint64_t i = 0; i < s->started; i++)
+            client_abort(&s->client[i].client);
+    if (!list_empty(&s->up) || !list_empty(&s->coming) || s->done == NULL)
+        return;
+    void (*done)(void *) = s->done;
+    s->done = NULL;
+    done(s->done_arg);
+}
+
+static void on_tick(EV_P_ ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    struct wsb_swarm *s = timer->data;
+    uint64_t now_ns = loop_refresh(s->loop);
+    expire_coming(s, now_ns);
+    if (s->stopping) {
+        stop_step(s, now_ns);
+        return;
+    }
+    connect_due(s, now_ns);
+    behave(s, now_ns);
+}
+
+static bool check(const struct swarm_config *c, struct url *ret_url, char *why, size_t why_size)
+{
+    if (url_parse(c->url.at, ret_url) < 0)
+        snprintf(why, why_size, "url: '%s' is not accepted; give ws://host:port/path", c->url.at);
+    else if (c->clients == 0)
+        snprintf(why, why_size, "clients: 0 is not accepted; give 1 or more");
+    else if (c->connect_rate <= 0)
+        snprintf(why, why_size, "connect_rate: 0 is not accepted; give more");
+    else if (c->publish_size < STAMP_SIZE || c->publish_size > UINT32_MAX / 2)
+        snprintf(why, why_size, "publish_size: %llu is not accepted; give 48 bytes to 2 GiB",
+                 (unsigned long long)c->publish_size);
+    else
+        return true;
+    return false;
+}
+
+static void share(struct wsb_swarm *s)
+{
+    const struct swarm_config *c = &s->config;
+    s->shared.loop = s->loop;
+    s->shared.rng = &s->rng;
+    s->shared.source = c->source.at[0] != '\0' ? c->source.at : NULL;
+    s->shared.origin = c->origin.at[0] != '\0' ? c->origin.at : NULL;
+    s->shared.sock = (struct sock_options){.receive_buffer = c->receive_buffer};
+    s->shared.max_message = c->max_message;
+    s->shared.opened = on_opened;
+    s->shared.message = on_message;
+    s->shared.ended = on_ended;
+}
+
+static void make_clients(struct wsb_swarm *s)
+{
+    s->client = mem_zero(s->config.clients * sizeof *s->client);
+    for (uint64_t i = 0; i < s->config.clients; i++)
+        link_init(&s->client[i].link);
+    link_init(&s->coming);
+    link_init(&s->up);
+}
+
+struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *settings,
+                                const struct wsb_swarm_events *events, char *why, size_t why_size)
+{
+    struct wsb_swarm *s = mem_zero(sizeof *s);
+    config_defaults(ROLE_SWARM, &s->config);
+    if (config_set_all(ROLE_SWARM, &s->config, settings, false, why, why_size) < 0 ||
+        !check(&s->config, &s->shared.url, why, why_size))
+        goto failed;
+    s->loop = loop_new(loop);
+    s->feed_owner = (struct feed_owner){on_publish, on_finished};
+    s->feed = feed_new(s->loop, &s->feed_owner);
+    if (s->feed == NULL) {
+        snprintf(why, why_size, "timerfd_create: %s", strerror(errno));
+        goto no_feed;
+    }
+    if (events != NULL)
+        s->events = *events;
+    rng_seed(&s->rng, s->config.seed);
+    share(s);
+    make_clients(s);
+    s->unbounded = true;
+    s->connect_ns = loop_now_ns(s->loop);
+    ev_timer_init(&s->tick, on_tick, 0, TICK_S);
+    s->tick.data = s;
+    ev_timer_start(loop, &s->tick);
+    return s;
+no_feed:
+    loop_free(s->loop);
+failed:
+    free(s);
+    return NULL;
+}
+
+int wsb_swarm_set(struct wsb_swarm *s, const char *const *settings, char *why, size_t why_size)
+{
+    return config_set_all(ROLE_SWARM, &s->config, settings, true, why, why_size);
+}
+
+void wsb_swarm_start(struct wsb_swarm *s)
+{
+    const struct swarm_config *c = &s->config;
+    struct feed_plan plan = {.rate = c->publish_rate,
+                             .poisson = c->arrival == 1,
+                             .size = c->publish_size,
+                             .duration_ns = c->publish_duration,
+                             .publisher = (uint32_t)c->publisher,
+                             .seed = c->seed};
+    if (s->start_ns > 0 || s->stopping)
+        return;
+    s->start_ns = loop_refresh(s->loop);
+    feed_run(s->feed, &plan, s->start_ns);
+}
+
+void wsb_swarm_stop(struct wsb_swarm *s, void (*done)(void *arg), void *arg)
+{
+    struct feed_plan none = {.size = STAMP_SIZE};
+    s->stopping = true;
+    s->stop_ns = loop_refresh(s->loop);
+    s->done = done;
+    s->done_arg = arg;
+    feed_run(s->feed, &none, s->stop_ns);
+    for (uint64_t i = 0; i < s->started; i++)
+        client_close(&s->client[i].client, 1000);
+}
+
+void wsb_swarm_free(struct wsb_swarm *s)
+{
+    if (s == NULL)
+        return;
+    ev_timer_stop(loop_ev(s->loop), &s->tick);
+    feed_free(s->feed);
+    for (uint64_t i = 0; i < s->started; i++)
+        client_release(&s->client[i].client);
+    loop_free(s->loop);
+    free(s->client);
+    free(s);
+}

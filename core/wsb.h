@@ -1,0 +1,84 @@
+/* wsb: a WebSocket broadcast server and a swarm of clients, as a C library.
+ *
+ *     struct ev_loop *loop = ev_default_loop(0);
+ *     const char *settings[] = {"port=9001", "high_water_mark=256KiB", NULL};
+ *     char why[256];
+ *     struct wsb_server *server = wsb_server_new(loop, settings, why, sizeof why);
+ *     if (server == NULL) { fprintf(stderr, "%s\n", why); exit(1); }
+ *     wsb_server_publish(server, "/feed", "hello", 5);
+ *     ev_run(loop, 0);
+ *     wsb_server_free(server);
+ *
+ * Everything runs on the caller's libev loop and its one thread; nothing blocks. Settings are "name=value"
+ * texts, NULL-terminated, with the names, units and defaults that wsb_options lists (or: wsb help serve).
+ * Functions that return int return 0, or a negative error that wsb_error_text explains; `why` then holds one
+ * line that names the option, the value and what would be accepted. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ev_loop;
+struct wsb_server;
+struct wsb_swarm;
+
+const char *wsb_version(void);
+const char *wsb_error_text(int error);
+
+struct wsb_option {
+    const char *name;
+    const char *type;     /* count size duration rate byte_rate boolean text choice */
+    const char *fallback; /* the default, as one would write it */
+    const char *choices;  /* "a|b|c" where type is choice, else "" */
+    const char *help;
+    bool live; /* may change while running */
+};
+
+/* The option at `index` of "server" or "swarm"; false past the last, or for another role. */
+bool wsb_options(const char *role, size_t index, struct wsb_option *ret_option);
+
+/* Listens and serves. NULL when a setting is wrong or the address cannot be had. */
+struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *settings, char *why,
+                                  size_t why_size);
+uint16_t wsb_server_port(const struct wsb_server *server);
+/* Changes live options; all of them or, on error, none. */
+int wsb_server_set(struct wsb_server *server, const char *const *settings, char *why, size_t why_size);
+/* Broadcasts to every subscriber of the topic; returns to how many. Text must be UTF-8. */
+uint32_t wsb_server_publish(struct wsb_server *server, const char *topic, const void *text, size_t size);
+/* Stops listening and closes: drain with 1012 (service restart) spread over drain_window, stop with 1001
+ * (going away) at once. done(arg) is called once nobody is connected any more; the server may be freed in it.
+ */
+void wsb_server_drain(struct wsb_server *server, void (*done)(void *arg), void *arg);
+void wsb_server_stop(struct wsb_server *server, void (*done)(void *arg), void *arg);
+/* Resets what is still connected. NULL is accepted. */
+void wsb_server_free(struct wsb_server *server);
+
+/* What a swarm tells its owner, each at most once. Either may be NULL. */
+struct wsb_swarm_events {
+    void (*connected)(void *arg, uint64_t opened, uint64_t failed); /* every client is up or has failed */
+    void (*finished)(void *arg);                                    /* the publishing schedule is over */
+    void *arg;
+};
+
+/* Begins to connect its clients at connect_rate. NULL when a setting is wrong. */
+struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *settings,
+                                const struct wsb_swarm_events *events, char *why, size_t why_size);
+int wsb_swarm_set(struct wsb_swarm *swarm, const char *const *settings, char *why, size_t why_size);
+/* Time zero of stalls, slow reading and the publishing schedule. */
+void wsb_swarm_start(struct wsb_swarm *swarm);
+/* Closes every client with 1000; done(arg) once all are closed. */
+void wsb_swarm_stop(struct wsb_swarm *swarm, void (*done)(void *arg), void *arg);
+void wsb_swarm_free(struct wsb_swarm *swarm);
+
+/* A counter or gauge of this process by its name in count.def ("connections_open"); false for an unknown one.
+ */
+bool wsb_count(const char *name, uint64_t *ret_value);
+
+#ifdef __cplusplus
+}
+#endif
