@@ -1,0 +1,35 @@
+/* What the files of this room share: the only code that knows Lua.
+ *
+ * C never calls Lua and no Lua error can jump over the event loop: callbacks only note what happened, and
+ * core.turn hands the notes over when the loop has returned. */
+#pragma once
+
+#include "base/hist.h"
+#include "role/config.h"
+
+#include <lua.h>
+
+struct ev_loop;
+struct memlimit;
+
+/* The module's table: what `require "wsb.core"` returns. home: the directory that holds lua/ and scripts/. */
+int bind_open(lua_State *L, const char *home);
+
+/* Each adds its functions to the module's table on top of the stack, and its types to the registry. */
+void bind_run(lua_State *L);     /* turn, spawn: run.c */
+void bind_hist(lua_State *L);    /* hist: hist.c */
+void bind_limit(lua_State *L);   /* memory_limit: limit.c */
+void bind_machine(lua_State *L); /* options, metrics, parse, format, now, uname ...: machine.c */
+
+/* A copy of `hist` as a wsb.Hist on the stack. */
+void bind_push_hist(lua_State *L, const struct hist *hist);
+/* The role named at `index`, an argument error for any other text. */
+enum role bind_check_role(lua_State *L, int index);
+/* The memory limit at `index`, an argument error when it is none or closed. */
+struct memlimit *bind_check_limit(lua_State *L, int index);
+
+/* Settings: a table of name = text, number or boolean at `index` becomes "name=value" texts, NULL-terminated
+ * and pushed as one userdata that owns them all. A nil is an empty table. */
+const char *const *bind_settings(lua_State *L, int index);
+/* "name=value" texts become a table on the stack. */
+void bind_push_settings(lua_State *L, const char *const *settings);

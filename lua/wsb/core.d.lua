@@ -1,0 +1,144 @@
+---@meta wsb.core
+-- Types of the C module `wsb.core` (core/bind): what Lua may ask of the engine. Nothing here blocks except
+-- core.turn, and C never calls Lua: everything that happens comes back from core.turn as a list of events.
+
+---@class wsb.core
+local core = {}
+
+---@alias wsb.Role "server"|"swarm"
+---@alias wsb.UnitKind "count"|"size"|"duration"|"rate"|"byte_rate"
+
+---@class wsb.Event
+---@field kind "ready"|"notice"|"reply"|"exit"|"signal"
+---@field worker wsb.Worker?     -- all but "signal"
+---@field seq integer?           -- "reply": the number that worker:send returned
+---@field error string?          -- "reply": why the command failed
+---@field values table<string,string>?  -- "ready" (port), "notice" and "reply": key = value
+---@field name string?           -- "notice": which (connected, finished)
+---@field signal integer?        -- "signal": received by this process; "exit": that killed the worker
+---@field code integer?          -- "exit": exit code when it ended by itself
+
+---Runs the event loop until something happened or `timeout` seconds passed; returns what happened, oldest
+---first.
+---@param timeout number  seconds, >= 0
+---@return wsb.Event[]
+function core.turn(timeout) end
+
+---Starts a worker process. Errors (position included) when options are wrong or it cannot be started.
+---@param role wsb.Role
+---@param options table<string, string|number|boolean>  by the names of core.options(role)
+---@param how? {limit: wsb.MemoryLimit?, log: string?}  log: path its stderr is appended to (else inherited)
+---@return wsb.Worker? worker
+---@return string? error
+function core.spawn(role, options, how) end
+
+---@class wsb.Worker  -- closing or collecting it kills the process (SIGKILL) and reaps it
+local Worker = {}
+---@return integer pid
+function Worker:pid() end
+---@return boolean  -- false once its exit was reported
+function Worker:alive() end
+---Sends a command of ctl.def: set, start, stop, drain. The answer is a "reply" event of the same number.
+---@param verb string
+---@param values? table<string, string|number|boolean>
+---@return integer seq
+function Worker:send(verb, values) end
+---@param signal integer
+function Worker:kill(signal) end
+---All counters of count.def by name; readable also after the process is dead.
+---@return table<string, integer>
+function Worker:counts() end
+---@return table<integer, {sent: integer, seen: integer}>  -- by close code
+function Worker:closes() end
+---A copy of one of its histograms.
+---@param name string  of count.def: fanout_lag, publish_lateness, connect_time
+---@return wsb.Hist
+function Worker:hist(name) end
+---What /proc says, or nil when the process is gone.
+---@return {rss: integer, peak: integer, user: number, system: number, threads: integer}?  -- bytes, seconds
+function Worker:sample() end
+---Kills (if alive), reaps and frees. Idempotent; also __close and __gc.
+function Worker:close() end
+
+---@class wsb.Hist  -- a snapshot, in seconds to the outside; supports h1 + h2 (merge) and h1 - h2 (since)
+local Hist = {}
+---@return integer
+function Hist:count() end
+---@return number seconds  -- 0 when empty
+function Hist:max() end
+---@return number seconds  -- 0 when empty
+function Hist:mean() end
+---The undelivered are infinitely late: with enough of them the answer is math.huge.
+---@param percent number   0..100
+---@param missing? integer
+---@return number seconds  -- nil when there are neither values nor missing ones
+function Hist:percentile(percent, missing) end
+
+---An empty histogram.
+---@return wsb.Hist
+function core.hist() end
+
+---@class wsb.MemoryLimit
+local MemoryLimit = {}
+---@return "cgroup v2"|"cgroup v1"|"RLIMIT_DATA"
+function MemoryLimit:kind() end
+---@return string  -- the cgroup's directory, "" for RLIMIT_DATA
+function MemoryLimit:path() end
+---nil for RLIMIT_DATA, which keeps no account.
+---@return {usage: integer, peak: integer, sockets: integer, oom_kills: integer, hits: integer}?
+function MemoryLimit:read() end
+---Removes the cgroup. Idempotent; also __close and __gc.
+function MemoryLimit:close() end
+
+---@param bytes integer
+---@param allow_cgroup? boolean  -- default true
+---@return wsb.MemoryLimit
+---@return string? why  -- why no cgroup could be had, when it is an RLIMIT_DATA
+function core.memory_limit(bytes, allow_cgroup) end
+
+---Options of a role, as config.def declares them.
+---@param role wsb.Role
+---@return {name: string, type: string, default: string, choices: string[]?, live: boolean, help: string}[]
+---type is a wsb.UnitKind, "boolean", "text" or "choice"
+function core.options(role) end
+
+---@return {role: string, name: string, kind: "counter"|"gauge"|"histogram", unit: string, help: string}[]
+function core.metrics() end
+
+---@param kind wsb.UnitKind
+---@param text string|number
+---@return number? value   -- base unit (bytes, seconds, per second); nil when not accepted
+---@return string? accepted -- what would be
+function core.parse(kind, text) end
+---@param kind wsb.UnitKind
+---@param value number  -- base unit (seconds for durations)
+---@return string
+function core.format(kind, value) end
+
+---@return number seconds  -- CLOCK_MONOTONIC
+function core.now() end
+---@param fd integer
+---@return boolean
+function core.isatty(fd) end
+---@return integer columns  -- of the terminal on stderr, 80 when unknown
+function core.columns() end
+---@return {soft: integer, hard: integer}
+function core.descriptor_limit() end
+---@return integer
+function core.getuid() end
+---@return {sysname: string, release: string, version: string, machine: string, nodename: string}
+function core.uname() end
+---Kernel memory of all TCP sockets of this network namespace, bytes.
+---@return integer
+function core.tcp_memory() end
+---Whether one can listen there now: nil, or the system's reason.
+---@param host string
+---@param port integer
+---@return string? error
+function core.listen_error(host, port) end
+---@type string  -- absolute directory that holds lua/, scripts/, runbook/
+core.home = ""
+---@type string
+core.version = ""
+
+return core
