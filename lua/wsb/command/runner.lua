@@ -1,0 +1,159 @@
+-- A script and its flags, from the words of the command line to an exit status.
+
+local argparse = require "argparse"
+local context = require "wsb.load.context"
+local core = require "wsb.core"
+local errors = require "wsb.base.errors"
+local experiment = require "wsb.experiment"
+local options = require "wsb.command.options"
+local report = require "wsb.report"
+local rundir = require "wsb.report.rundir"
+local suggest = require "wsb.command.suggest"
+local terminal = require "wsb.command.terminal"
+
+local runner = {}
+
+local STDOUT = 1
+local EXITS = { PROVEN = 0, REFUTED = 1, INCONCLUSIVE = 2 }
+
+-- Flags of every experiment.
+local COMMON = {
+  ["repeat"] = { "runs an arm, the arms taking turns", 1 },
+  seed = { "seed of the load", 1 },
+  quiet = { "no progress on stderr", false },
+  runs_dir = { "where the report goes", "runs" },
+  memory_limit_kind = { "what limits the server's memory", "auto", choices = { "auto", "cgroup", "rlimit" } },
+}
+
+local function declared_of(script)
+  local list = table.move(script.options, 1, #script.options, 1, {})
+  if not script.spec.arms then return list end
+  for _, common in ipairs(options.declare(COMMON, "wsb")) do
+    for _, own in ipairs(script.options) do
+      if own.name == common.name then
+        errors.raise(errors.SCRIPT, "%s: options.%s: every experiment has %s already: choose another name",
+          script.file, own.name, common.flag)
+      end
+    end
+    table.insert(list, common)
+  end
+  return list
+end
+
+local function parser_of(script, word)
+  local parser = argparse("wsb " .. word, script.spec.description):add_help(false)
+  parser:flag("-h --help"):target("help"):description("show this")
+  options.add_flags(parser, declared_of(script))
+  return parser
+end
+
+local function flags_of(declared)
+  local flags = { "--help" }
+  for _, o in ipairs(declared) do
+    table.insert(flags, o.type == "boolean" and o.default == "true" and "--no-" .. o.flag:sub(3) or o.flag)
+  end
+  return flags
+end
+
+-- argparse's complaint in our form.
+local function usage_error(complaint, declared, word)
+  local unknown = complaint:match("^unknown option '(.-)'")
+  if unknown then
+    local remedy = suggest.remedy(unknown, flags_of(declared))
+    errors.raise(errors.USAGE, "option: '%s' is unknown: %s", unknown, remedy)
+  end
+  local bare = complaint:match("^option '(.-)' requires an argument")
+  if bare then errors.raise(errors.USAGE, "option: '%s' has no value: write %s=VALUE", bare, bare) end
+  errors.raise(errors.USAGE, "command line: %s: see `wsb help %s`", complaint:gsub("%s*\n%s*", ", "), word)
+end
+
+local function parse(script, word, args)
+  local declared = declared_of(script)
+  local ok, given = parser_of(script, word):pparse(args)
+  if not ok then usage_error(given, declared, word) end
+  return given, declared
+end
+
+local function quoted(text)
+  if text:find("^[%w_./:=@%%+-]+$") then return text end
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function command_of(word, chosen)
+  local words = { "wsb", quoted(word) }
+  for _, given in ipairs(chosen.given) do
+    if given.flag ~= "--quiet" and given.flag ~= "--runs-dir" then
+      table.insert(words, given.flag)
+      if given.text then table.insert(words, quoted(given.text)) end
+    end
+  end
+  if chosen.values.seed == COMMON.seed[2] then table.insert(words, "--seed " .. chosen.texts.seed) end
+  return table.concat(words, " ")
+end
+
+local function print_result(result, directory)
+  local color = core.isatty(STDOUT) and (os.getenv("NO_COLOR") or "") == ""
+  io.stdout:write(report.text(result, { color = color, width = core.columns() }))
+  io.stdout:write("report: ", directory.path, "/report.html\n")
+  io.stdout:flush()
+end
+
+local function run_experiment(script, word, chosen, declared)
+  local opt = chosen.values
+  if opt["repeat"] < 1 then errors.raise(errors.USAGE, "--repeat: '0' is not accepted: give 1 or more") end
+  local screen = terminal.new { quiet = opt.quiet }
+  local directory = rundir.create(opt.runs_dir, script.spec.name)
+  return errors.finally(function()
+    local result = experiment.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
+      seed = opt.seed, limit_kind = opt.memory_limit_kind, command = command_of(word, chosen),
+      dir = directory.partial, make_directory = function(path) directory:mkdir(path) end, terminal = screen })
+    directory:complete(result, script.source)
+    screen:close()
+    print_result(result, directory)
+    return EXITS[result.verdict.word]
+  end, function()
+    screen:close()
+    directory:discard()
+  end)
+end
+
+local function run_command(script, chosen)
+  local screen = terminal.new {}
+  local ctx = context.new { opt = chosen.values, progress = function(text) screen:say(text) end }
+  return errors.finally(function() return script.spec.run(ctx) or 0 end, function()
+    screen:close()
+    ctx:close()
+  end)
+end
+
+---Runs a loaded script with the flags that follow it.
+---@param script wsb.Script
+---@param word string  as it was named
+---@param args string[]
+---@return integer exit
+---@async
+function runner.run(script, word, args)
+  local given, declared = parse(script, word, args)
+  if given.help then
+    io.stdout:write(runner.help(script, word))
+    return 0
+  end
+  local chosen = options.resolve(declared, given)
+  if script.spec.arms then return run_experiment(script, word, chosen, declared) end
+  return run_command(script, chosen)
+end
+
+---@param script wsb.Script
+---@param word string
+---@return string
+function runner.help(script, word)
+  return parser_of(script, word):get_help() .. "\n"
+end
+
+---Raises what declared flags are wrong with.
+---@param script wsb.Script
+function runner.check(script)
+  declared_of(script)
+end
+
+return runner

@@ -1,0 +1,134 @@
+-- What the table of a script may hold. One row per field; an unknown field is an error, not a surprise.
+
+local errors = require "wsb.base.errors"
+local suggest = require "wsb.command.suggest"
+
+local schema = {}
+
+local function typed(name, accepted)
+  return function(value, where)
+    if type(value) ~= name then errors.refuse(where, value, accepted) end
+  end
+end
+
+local text = typed("string", "text")
+local table_of_options = typed("table", "a table of options")
+local fn = typed("function", "a function of ctx")
+
+local function list_of(check)
+  return function(value, where)
+    typed("table", "a list")(value, where)
+    for key, item in pairs(value) do
+      if math.type(key) ~= "integer" then
+        errors.raise(errors.SCRIPT, "%s.%s: not accepted: give a list", where, key)
+      end
+      check(item, ("%s[%d]"):format(where, key))
+    end
+  end
+end
+
+local function names_of(rows)
+  local names = {}
+  for name in pairs(rows) do
+    table.insert(names, name)
+  end
+  return names
+end
+
+-- A table with the given fields, `required` ones present.
+local function record(rows, required)
+  return function(value, where)
+    typed("table", "a table")(value, where)
+    local prefix = where == "" and "" or where .. "."
+    for name, item in pairs(value) do
+      if not rows[name] then
+        errors.raise(errors.SCRIPT, "%s%s: no such field: %s", prefix, name,
+          suggest.remedy(tostring(name), names_of(rows)))
+      end
+      rows[name](item, prefix .. name)
+    end
+    for _, name in ipairs(required or {}) do
+      if value[name] == nil then
+        errors.raise(errors.SCRIPT, "%s%s: missing: it has to be there", prefix, name)
+      end
+    end
+  end
+end
+
+local function step(value, where)
+  if type(value) ~= "table" or type(value[1]) ~= "string" or type(value[2]) ~= "function" or #value ~= 2 then
+    errors.raise(errors.SCRIPT, '%s: not accepted: give { "what is true", function(ctx) ... end }', where)
+  end
+end
+
+local function scalar(value, where)
+  if type(value) ~= "string" and type(value) ~= "number" then
+    errors.refuse(where, value, "a number or text")
+  end
+end
+
+local function flag(value, where)
+  typed("boolean", "true or false")(value, where)
+end
+
+local function arm_thresholds(value, where)
+  typed("table", "a table of metrics")(value, where)
+  for metric, expressions in pairs(value) do
+    local here = ("%s.%s"):format(where, metric)
+    if metric ~= "expect" then
+      list_of(text)(expressions, here)
+    elseif expressions ~= "pass" and expressions ~= "fail" then
+      errors.refuse(here, expressions, "pass or fail")
+    end
+  end
+end
+
+local function by_arm(value, where)
+  typed("table", "a table by arm")(value, where)
+  for arm, list in pairs(value) do
+    arm_thresholds(list, ("%s.%s"):format(where, arm))
+  end
+end
+
+local arm = record({ name = text, server = table_of_options, clients = table_of_options }, { "name" })
+local chart = record({ title = text, series = text, unit = text, log = flag,
+  lines = list_of(record({ value = scalar, label = text }, { "value", "label" })) }, { "title", "series" })
+local writeup = record { lever = text, why = text,
+  alternatives = list_of(record({ name = text, effect = text }, { "name", "effect" })) }
+
+local COMMON = { name = text, description = text, categories = list_of(text), options = table_of_options }
+local COMMAND = { run = fn }
+local EXPERIMENT = { arms = list_of(arm), setup = fn, steady_state = list_of(step), workload = fn,
+  rollbacks = list_of(step), thresholds = by_arm, compare = list_of(text), columns = list_of(text),
+  charts = list_of(chart), claim = text, writeup = writeup, max_lateness = scalar }
+
+local function with_common(rows)
+  local all = {}
+  for _, source in ipairs { COMMON, rows } do
+    for name, check in pairs(source) do
+      all[name] = check
+    end
+  end
+  return all
+end
+
+local command = record(with_common(COMMAND), { "name", "description", "run" })
+local experiment = record(with_common(EXPERIMENT), { "name", "description", "arms", "setup", "workload" })
+
+---Checks the shape of what a script returned. Raises status 70.
+---@param spec any
+function schema.check(spec)
+  if type(spec) ~= "table" then
+    errors.raise(errors.SCRIPT, "returns %s: it has to return a table", type(spec))
+  end
+  local check = spec.run and command or experiment
+  check(spec, "")
+  if spec.arms and #spec.arms < 2 then
+    errors.raise(errors.SCRIPT, "arms: %d of them: give at least two, the failing one first", #spec.arms)
+  end
+  if not spec.name:find("^[%w_-]+$") then
+    errors.refuse("name", spec.name, "letters, digits, - and _")
+  end
+end
+
+return schema

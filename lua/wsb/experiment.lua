@@ -1,0 +1,191 @@
+-- An experiment: its arms take turns, --repeat times, and what they left becomes one result.
+
+local config = require "wsb.load.config"
+local core = require "wsb.core"
+local environment = require "wsb.measure.environment"
+local errors = require "wsb.base.errors"
+local options = require "wsb.command.options"
+local run = require "wsb.run"
+local selector = require "wsb.measure.selector"
+local task = require "wsb.base.task"
+local threshold = require "wsb.judge.threshold"
+local units = require "wsb.base.units"
+local verdict = require "wsb.judge.verdict"
+
+local experiment = {}
+
+local MAX_LATENESS = "50ms"
+local QUIET_BYTES, QUIET_S = 16 * 1024 * 1024, 5
+
+---@class wsb.HowToRun
+---@field chosen wsb.Chosen
+---@field declared wsb.Declared[]
+---@field times integer            runs an arm
+---@field seed integer
+---@field limit_kind "auto"|"cgroup"|"rlimit"
+---@field command string           that replays it
+---@field dir string               where logs go
+---@field terminal wsb.Terminal
+
+-- The script's table with "$name" replaced, functions as they are.
+local function resolved(spec, chosen)
+  local copy = {}
+  for name, value in pairs(spec) do
+    copy[name] = name == "options" and value or options.substitute(value, chosen, name)
+  end
+  return copy
+end
+
+local function thresholds_of(spec, arm)
+  local list = {}
+  for metric, expressions in pairs((spec.thresholds or {})[arm.name] or {}) do
+    if metric ~= "expect" then
+      for i, expression in ipairs(expressions) do
+        local where = ("thresholds.%s.%s[%d]"):format(arm.name, metric, i)
+        table.insert(list, threshold.parse(metric, expression, where))
+      end
+    end
+  end
+  table.sort(list, function(a, b) return a.metric .. a.expression < b.metric .. b.expression end)
+  return list
+end
+
+local function columns_of(texts)
+  local list = {}
+  for i, text in ipairs(texts or {}) do
+    local s = selector.parse(text, ("compare[%d]"):format(i))
+    list[i] = { metric = text, label = selector.label(s), unit = selector.unit(s),
+      better = selector.better(s) }
+  end
+  return list
+end
+
+-- Everything that has to be measured, once each.
+local function selectors_of(spec)
+  local seen, list = {}, {}
+  local function add(text)
+    if not seen[text] then
+      seen[text] = true
+      table.insert(list, text)
+    end
+  end
+  for _, field in ipairs { "compare", "columns" } do
+    for _, text in ipairs(spec[field] or {}) do
+      add(text)
+    end
+  end
+  for _, arm in ipairs(spec.arms) do
+    for _, t in ipairs(thresholds_of(spec, arm)) do
+      add(t.selector.text)
+    end
+  end
+  return list
+end
+
+local DEFAULT_CHARTS = {
+  { title = "Server memory: rss and kernel socket memory", series = "server_memory", unit = "bytes" },
+  { title = "Bytes queued for clients", series = "queue_bytes", unit = "bytes" },
+  { title = "Fan-out lag of healthy clients, p99 of each interval", series = "fanout_lag_p99",
+    unit = "seconds", log = true },
+  { title = "Slow clients", series = "slow_clients", unit = "count" },
+}
+
+local KINDS = { bytes = "size", seconds = "duration", count = "count" }
+
+local function charts_of(spec, limit)
+  local charts = {}
+  for i, chart in ipairs(spec.charts or DEFAULT_CHARTS) do
+    local lines = {}
+    for j, line in ipairs(chart.lines or {}) do
+      local value, accepted = units.read(KINDS[chart.unit] or "count", line.value)
+      if not value then errors.refuse(("charts[%d].lines[%d]"):format(i, j), line.value, accepted) end
+      table.insert(lines, { value = value, label = line.label })
+    end
+    if limit and chart.series == "server_memory" then
+      table.insert(lines, { value = limit.bytes, label = "memory limit" })
+    end
+    charts[i] = { title = chart.title, series = chart.series, unit = chart.unit or "count",
+      log = chart.log or false, lines = lines }
+  end
+  return charts
+end
+
+-- An option's value as a person would write it.
+local function written(role, name, value)
+  local option = config.find(role, name)
+  local is_quantity = type(value) == "number" and units.kinds[option.type]
+  return is_quantity and core.format(option.type, value) or tostring(value)
+end
+
+local function arms_of(spec)
+  local arms = {}
+  for i, arm in ipairs(spec.arms) do
+    local is_base = i == 1
+    local expect = ((spec.thresholds or {})[arm.name] or {}).expect or (is_base and "fail" or "pass")
+    local own = {}
+    for part, role in pairs { server = "server", clients = "swarm" } do
+      for name, value in pairs(arm[part] or {}) do
+        own[name] = written(role, name, value)
+      end
+    end
+    arms[i] = { name = arm.name, role = is_base and "base" or "treatment", expect = expect, options = own,
+      runs = {} }
+  end
+  return arms
+end
+
+local function options_of(declared, chosen)
+  local list = {}
+  for i, o in ipairs(declared) do
+    list[i] = { name = o.flag, value = chosen.texts[o.name], help = o.help }
+  end
+  return list
+end
+
+-- The kernel may hold the sockets of the last run a little longer; the next one starts without them.
+local function wait_for_quiet(baseline)
+  task.wait(function() return core.tcp_memory() <= baseline + QUIET_BYTES end, QUIET_S)
+end
+
+local function run_all(spec, arms, plan, times)
+  local baseline = core.tcp_memory()
+  for index = 1, times do
+    for i, arm in ipairs(arms) do
+      wait_for_quiet(baseline)
+      plan.dir = ("%s/%s-%d"):format(plan.root, arm.name, index)
+      plan.make_directory(plan.dir)
+      plan.terminal:begin(arm.name, index, times)
+      local row = run.once(plan, spec.arms[i], index, thresholds_of(spec, arm))
+      plan.terminal:finish(row.outcome.text)
+      table.insert(arm.runs, row)
+    end
+  end
+end
+
+---Runs every arm and returns the result (schema wsb.result/1), verdict included.
+---@param spec table  a checked experiment
+---@param how wsb.HowToRun
+---@return table
+---@async
+function experiment.run(spec, how)
+  spec = resolved(spec, how.chosen)
+  local started, from = os.date("!%Y-%m-%dT%H:%M:%SZ"), core.now()
+  local max_lateness, accepted = units.read("duration", spec.max_lateness or MAX_LATENESS)
+  if not max_lateness then errors.refuse("max_lateness", spec.max_lateness, accepted) end
+  local arms = arms_of(spec)
+  local plan = { spec = spec, opt = how.chosen.values, selectors = selectors_of(spec),
+    limit_kind = how.limit_kind, seed = how.seed, root = how.dir, terminal = how.terminal,
+    make_directory = how.make_directory }
+  run_all(spec, arms, plan, how.times)
+  local limit = arms[1].runs[1].limit
+  return {
+    schema = "wsb.result/1", name = spec.name, description = spec.description, command = how.command,
+    started = started, duration_s = core.now() - from, seed = how.seed, ["repeat"] = how.times,
+    options = options_of(how.declared, how.chosen), environment = environment.describe(how.seed),
+    verdict = verdict.decide(arms, max_lateness), max_lateness_s = max_lateness, claim = spec.claim,
+    arms = arms, comparison = columns_of(spec.compare), columns = columns_of(spec.columns or spec.compare),
+    charts = charts_of(spec, limit), limit = limit, writeup = spec.writeup,
+  }
+end
+
+return experiment

@@ -1,0 +1,273 @@
+-- `ctx`, what a script's functions are given: the machine room of one run.
+
+local config = require "wsb.load.config"
+local cohort = require "wsb.load.cohort"
+local core = require "wsb.core"
+local errors = require "wsb.base.errors"
+local server = require "wsb.load.server"
+local suggest = require "wsb.command.suggest"
+local task = require "wsb.base.task"
+local units = require "wsb.base.units"
+
+local context = {}
+
+local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no cohort counts their messages
+
+---@class wsb.Context
+---@field opt table<string, any>      the script's options: numbers in base units, text, booleans
+---@field arm string                  name of the arm, "" for a plain command
+---@field seed integer
+---@field server wsb.Server?          after ctx:serve
+---@field cohorts wsb.Cohort[]        in the order of ctx:clients
+---@field publishers wsb.Cohort[]
+---@field doubts string[]             why this run cannot prove anything
+---@field started_at number?          core.now() when the load began
+---@field closes_at_start table?       the server's close codes then
+---@field private how table
+local Context = { __name = "wsb.Context" }
+Context.__index = Context
+
+---@param how {opt: table, arm: table?, seed: integer?, log_dir: string?, limit_kind: string?,
+---  on_start: fun(ctx: wsb.Context)?, progress: fun(text: string)?}
+---@return wsb.Context
+function context.new(how)
+  return setmetatable({ opt = how.opt, arm = how.arm and how.arm.name or "", seed = how.seed or 1,
+    cohorts = {}, publishers = {}, doubts = {}, how = how, used = {}, workers = 0, connections = 0,
+    probes = 0 }, Context)
+end
+
+local function merged(...)
+  local all = {}
+  for _, t in ipairs { ... } do
+    for name, value in pairs(t) do
+      all[name] = value
+    end
+  end
+  return all
+end
+
+-- Takes the named fields out of `spec`; what remains are options of the role.
+local function take(spec, where, fields)
+  local taken, rest = {}, merged(spec)
+  for name, kind in pairs(fields) do
+    local value = rest[name]
+    rest[name] = nil
+    if kind == "text" and type(value) ~= "string" then
+      errors.refuse(("%s.%s"):format(where, name), value, "a name")
+    elseif kind == "count" then
+      local count, accepted = units.read("count", value or "?")
+      if not count then errors.refuse(("%s.%s"):format(where, name), value, accepted) end
+      value = count
+    end
+    taken[name] = value
+  end
+  return taken, rest
+end
+
+local function read_duration(value, where)
+  local seconds, accepted = units.read("duration", value)
+  if not seconds then errors.refuse(where, value, accepted) end
+  return seconds
+end
+
+-- Where a worker's stderr goes; nil lets it through to ours.
+function Context:log(name)
+  return self.how.log_dir and ("%s/%s.log"):format(self.how.log_dir, name) or nil
+end
+
+local function target(self, given, where)
+  if given then return given end
+  if self.server then return self.server.url end
+  errors.raise(errors.SCRIPT, "%s.url: missing: call ctx:serve first, or give ws://host:port/path", where)
+end
+
+---Starts the server. Takes the server options of config.def and `memory_limit`; what the arm has under
+---`server` comes on top. Sets ctx.server.
+---@param options table<string, string|number|boolean>
+---@return wsb.Server
+---@async
+function Context:serve(options)
+  if self.server then errors.raise(errors.SCRIPT, "ctx:serve: called twice: a run has one server") end
+  local taken, rest = take(options or {}, "ctx:serve", { memory_limit = "any" })
+  local arm = self.how.arm or {}
+  self.server = server.start(merged(rest, arm.server or {}), { memory_limit = taken.memory_limit,
+    limit_kind = self.how.limit_kind, log = self:log("server") })
+  return self.server
+end
+
+-- One cohort, connected; `list` is where it belongs.
+local function connect(self, spec, list)
+  if self.server then
+    cohort.check_descriptors(self.connections + spec.n, "the server", "use fewer clients")
+  end
+  self.connections = self.connections + spec.n
+  self.workers = self.workers + 1
+  spec.options.seed = spec.options.seed or self.seed * 1000 + self.workers
+  spec.shares = cohort.deal(spec.n, cohort.per_process(), self.used)
+  local group = cohort.start(spec, function(name) return self:log(name) end)
+  table.insert(list, group)
+  local _, failed = group:connect()
+  if failed > 0 then
+    table.insert(self.doubts, ("%d of %d clients of %s could not connect"):format(failed, spec.n, spec.name))
+  end
+  if self.started_at then group:start() end
+  return group
+end
+
+---Connects a cohort and waits until every client is up or has failed. Its faults count from the start of the
+---load: the first ctx:publish, or the end of the workload.
+---@param spec table  cohort (name), n (clients), faults ({type="stall", after=, duration=} or {type="slow",
+---  rate=}) and any swarm option of config.def
+---@return wsb.Cohort
+---@async
+function Context:clients(spec)
+  local where = "ctx:clients"
+  local taken, rest = take(spec, where, { cohort = "text", n = "count", faults = "any" })
+  local options = merged(rest, (self.how.arm or {}).clients or {})
+  options.url = target(self, options.url, where)
+  for _, other in ipairs(self.cohorts) do
+    if other.name == taken.cohort then
+      errors.raise(errors.SCRIPT, "%s.cohort: '%s' is there already: choose another name", where,
+        taken.cohort)
+    end
+  end
+  self:say(("connecting %d clients of %s"):format(taken.n, taken.cohort))
+  local faults = cohort.read_faults(taken.faults or {}, options, where)
+  local group = { name = taken.cohort, n = taken.n, faults = faults, options = options, where = where }
+  return connect(self, group, self.cohorts)
+end
+
+local PUBLISH = { rate = "publish_rate", size = "publish_size", duration = "publish_duration",
+  arrival = "arrival" }
+
+local function publish_options(spec, where)
+  local options = {}
+  for name, value in pairs(spec) do
+    if not PUBLISH[name] and not config.find("swarm", name) then
+      local remedy = suggest.remedy(tostring(name), { "rate", "size", "duration", "arrival" })
+      errors.raise(errors.SCRIPT, "%s.%s: no such field: %s", where, name, remedy)
+    end
+    options[PUBLISH[name] or name] = value
+  end
+  return options
+end
+
+---Connects a publisher and begins the load: its schedule and the cohorts' faults. Returns at once; the run
+---goes on until the schedule is over, whatever becomes of the server.
+---@param spec table  rate, size, duration, arrival ("constant" or "poisson"), or any swarm option
+---@return wsb.Cohort
+---@async
+function Context:publish(spec)
+  local options = publish_options(spec, "ctx:publish")
+  if not options.publish_duration or not options.publish_rate then
+    errors.raise(errors.SCRIPT, "ctx:publish: rate and duration: missing: give them, such as 100/s and 20s")
+  end
+  options.url = target(self, options.url, "ctx:publish")
+  local publisher = connect(self,
+    { name = "publisher", n = 1, faults = {}, options = options, where = "ctx:publish" }, self.publishers)
+  self:start()
+  return publisher
+end
+
+---Begins the load, once: every cohort's faults and every schedule, at the same moment.
+---@async
+function Context:start()
+  if self.started_at then return end
+  for _, group in ipairs(self.cohorts) do
+    group:start()
+  end
+  for _, group in ipairs(self.publishers) do
+    group:start()
+  end
+  self.started_at = core.now()
+  self.closes_at_start = self.server and self.server:closes()
+  if self.how.on_start then self.how.on_start(self) end
+end
+
+---Whether a message published now reaches a subscriber within `timeout`.
+---@param timeout string|number
+---@return boolean
+---@return string? why  when it does not
+---@async
+function Context:probe(timeout)
+  local seconds = read_duration(timeout, "ctx:probe")
+  local url = target(self, nil, "ctx:probe")
+  self.probes = self.probes + 1
+  local number = PROBE_PUBLISHER + self.probes
+  local groups = {}
+  local function start(name, options)
+    options.url = url
+    local group = cohort.start({ name = name, n = 1, faults = {}, options = options, where = "ctx:probe",
+      shares = { { clients = 1, source = 1 } } }, function(log) return self:log(log) end)
+    table.insert(groups, group)
+    group:connect()
+    group:start()
+    return group
+  end
+  return errors.finally(function()
+    local listener = start("probe-listener", { counted_publisher = number })
+    start("probe-publisher", { publisher = number, publish_rate = "50/s", publish_size = 64 })
+    local seen = task.wait(function() return listener:counts().messages_received > 0 end, seconds)
+    if seen then return true end
+    return false, ("no message arrived within %s"):format(core.format("duration", seconds))
+  end, function()
+    task.shield(function()
+      for _, group in ipairs(groups) do
+        group:stop()
+        group:close()
+      end
+    end)
+  end)
+end
+
+---@param duration string|number
+---@async
+function Context:sleep(duration)
+  task.sleep(read_duration(duration, "ctx:sleep"))
+end
+
+---Waits until `ready` returns something true, and returns that; nil and "timeout" when it took too long.
+---@param ready fun(): any
+---@param timeout? string|number
+---@return any value
+---@return string? why
+---@async
+function Context:wait(ready, timeout)
+  return task.wait(ready, timeout and read_duration(timeout, "ctx:wait"))
+end
+
+---For commands: waits for SIGINT or SIGTERM, which then end the command normally. Raises status 69 when the
+---server ends before.
+---@return integer signal
+---@async
+function Context:until_signal()
+  local s = self.server
+  local signal = task.await_signal(function() return s and not s:alive() end)
+  if signal then return signal end
+  errors.raise(errors.ENVIRONMENT, "server: %s: see its messages above", s and s.process:epitaph() or "none")
+end
+
+---A line of progress on stderr.
+---@param text string
+function Context:say(text)
+  if self.how.progress then self.how.progress(text) end
+end
+
+---Ends every process of the run and removes its limit. Idempotent.
+---@async
+function Context:close()
+  task.shield(function()
+    for _, group in ipairs(self.publishers) do
+      group:close()
+    end
+    for _, group in ipairs(self.cohorts) do
+      group:close()
+    end
+    if self.server then
+      if self.server:alive() then self.server.process:kill() end
+      self.server:close()
+    end
+  end)
+end
+
+return context

@@ -1,0 +1,132 @@
+-- The broadcast server of a run: `ctx.server`.
+
+local core = require "wsb.core"
+local config = require "wsb.load.config"
+local errors = require "wsb.base.errors"
+local process = require "wsb.load.process"
+local units = require "wsb.base.units"
+
+local server = {}
+
+local STOP_S = 5
+local MAX_PORT = 65535
+
+---@class wsb.Server
+---@field url string                       where clients connect
+---@field port integer
+---@field limit wsb.MemoryLimit?
+---@field limit_bytes integer?
+---@field limit_why string?                why the limit is not a cgroup
+---@field options table<string, string|number|boolean>  as given
+---@field process wsb.Process
+---@field asked_to_end boolean             by drain or stop
+local Server = { __name = "wsb.Server" }
+Server.__index = Server
+
+local function check_address(host, port)
+  if port > MAX_PORT then
+    errors.raise(errors.USAGE, "port: '%d' is not accepted: give 0 to %d", port, MAX_PORT)
+  end
+  local refused = core.listen_error(host, port)
+  if not refused then return end
+  local thing, remedy = "port", "choose another, or 0 for any free one"
+  if core.listen_error(host, 0) then
+    thing, remedy = "host", "give an address of this machine"
+  end
+  errors.raise(errors.ENVIRONMENT, "%s: %s:%d cannot be listened on (%s): %s", thing, host, port, refused,
+    remedy)
+end
+
+local function make_limit(text, kind)
+  local bytes, accepted = units.read("size", text)
+  if not bytes then
+    errors.refuse("ctx:serve.memory_limit", text, accepted)
+  end
+  local limit, why = core.memory_limit(bytes, kind ~= "rlimit")
+  if kind == "cgroup" and limit:kind() == "RLIMIT_DATA" then
+    limit:close()
+    errors.raise(errors.ENVIRONMENT, "memory limit: no cgroup (%s): run as root, or use "
+      .. "--memory-limit-kind rlimit", why)
+  end
+  if kind == "rlimit" then why = "asked for with --memory-limit-kind rlimit" end
+  return limit, bytes, why
+end
+
+---@param options table<string, string|number|boolean>  server options of config.def
+---@param how {memory_limit: string|number|nil, limit_kind: "auto"|"cgroup"|"rlimit"|nil, log: string?}
+---@return wsb.Server
+---@async
+function server.start(options, how)
+  local host = options.host or config.find("server", "host").default
+  local port = config.read({ type = "count" }, options.port or 0) or 0
+  check_address(host, port)
+  local self = setmetatable({ options = options, asked_to_end = false }, Server)
+  if how.memory_limit then
+    self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
+  end
+  local ok, started = xpcall(process.start, errors.handler, "server", options,
+    { label = "server", where = "ctx:serve", limit = self.limit, log = how.log })
+  if not ok then
+    if self.limit then self.limit:close() end
+    error(started, 0)
+  end
+  self.process = started
+  self.port = math.tointeger(tonumber(started.ready.port)) or port
+  local path = options.path
+  if path == nil or path == "" then path = "/feed" end
+  self.url = ("ws://%s:%d%s"):format(host == "0.0.0.0" and "127.0.0.1" or host, self.port, path)
+  return self
+end
+
+---Changes live options, e.g. `ctx.server:set { high_water_mark = "256KiB" }`.
+---@param values table<string, string|number|boolean>
+---@async
+function Server:set(values)
+  self.process:request("set", config.encode("server", values, "ctx.server:set"))
+end
+
+---Closes every connection with 1012 over drain_window; the process ends then.
+---@param window? string|number  sets drain_window first
+---@async
+function Server:drain(window)
+  if window then self:set { drain_window = window } end
+  local chosen = window or self.options.drain_window or config.find("server", "drain_window").default
+  self.asked_to_end = true
+  self.process:finish("drain", (units.read("duration", chosen) or 0) + STOP_S)
+end
+
+---Closes every connection with 1001; the process ends then.
+---@async
+function Server:stop()
+  self.asked_to_end = true
+  self.process:finish("stop", STOP_S)
+end
+
+---@return boolean
+function Server:alive()
+  return self.process:alive()
+end
+
+---@return integer
+function Server:pid()
+  return self.process.worker:pid()
+end
+
+---Every server counter of count.def by name; also after its death.
+---@return table<string, integer>
+function Server:counts()
+  return self.process.worker:counts()
+end
+
+---@return table<integer, {sent: integer, seen: integer}>  by close code
+function Server:closes()
+  return self.process.worker:closes()
+end
+
+---Kills it if it still runs and removes its limit. Idempotent.
+function Server:close()
+  self.process:close()
+  if self.limit then self.limit:close() end
+end
+
+return server

@@ -1,0 +1,54 @@
+-- How the server of a run ended: from its exit and the kernel's own account, never guessed.
+
+local core = require "wsb.core"
+
+local outcome = {}
+
+local SIGKILL, SIGABRT = 9, 6
+local FLAT = 0.10
+
+local function after(at_s)
+  if not at_s then return "" end
+  if at_s < 0 then return " before the load began" end
+  return (" after %.1f s"):format(at_s)
+end
+
+---@param exit {code: integer?, signal: integer?}
+---@return string  "ended by signal 11"
+function outcome.exit_words(exit)
+  if exit.signal then return ("ended by signal %d"):format(exit.signal) end
+  return ("exited with %d"):format(exit.code or 0)
+end
+
+---@class wsb.End
+---@field exit {code: integer?, signal: integer?}?   nil: it lived
+---@field asked boolean            the script itself stopped or drained it
+---@field at_s number?             when it ended, from the start of the load
+---@field oom_kills integer?       of its cgroup; nil without one
+---@field refused_bytes integer    allocation that was refused just before an abort
+---@field limit_kind string?
+---@field limit_bytes integer?
+---@field last_words string        of its log
+---@field flatness number?         of its memory
+
+---@param e wsb.End
+---@return {kind: "alive"|"killed"|"aborted"|"exited", text: string, at_s: number?}
+function outcome.of(e)
+  local exit = e.exit
+  if not exit or (e.asked and exit.code == 0) then
+    local flat = e.flatness and e.flatness < FLAT
+    return { kind = "alive", text = flat and "alive, memory flat" or "alive" }
+  end
+  local limit = e.limit_bytes and core.format("size", e.limit_bytes) or "no limit"
+  if exit.signal == SIGKILL and (e.oom_kills or 0) > 0 then
+    return { kind = "killed", text = ("killed at %s%s"):format(limit, after(e.at_s)), at_s = e.at_s }
+  end
+  if exit.signal == SIGABRT and e.limit_kind == "RLIMIT_DATA" and e.refused_bytes > 0 then
+    local text = ("allocation refused at its RLIMIT_DATA of %s%s"):format(limit, after(e.at_s))
+    return { kind = "aborted", text = text, at_s = e.at_s }
+  end
+  local words = e.last_words ~= "" and (", last log line: %s"):format(e.last_words) or ""
+  return { kind = "exited", text = outcome.exit_words(exit) .. after(e.at_s) .. words, at_s = e.at_s }
+end
+
+return outcome

@@ -1,0 +1,181 @@
+-- Metric selectors, `name{tag:value}.aggregate`: what a threshold or a comparison may ask of a run.
+--
+--     server_memory.max   queue_bytes.last   server_memory.flatness      a series of the server
+--     fanout_lag{cohort:healthy}.p(99)   connect_time.mean               a histogram, seconds
+--     delivered{cohort:healthy}.ratio   missing.count   expected.count   deliveries against the offered load
+--     closes{code:1013}.sent   closes{code:1013,cohort:stalled}.seen     close codes
+--     evictions_mark   messages_received{cohort:healthy}                 any counter of count.def
+
+local core = require "wsb.core"
+local errors = require "wsb.base.errors"
+local suggest = require "wsb.command.suggest"
+
+local selector = {}
+
+---@class wsb.Selector
+---@field text string
+---@field name string
+---@field tags table<string, string>
+---@field aggregate string
+---@field percent number?   of p(N)
+
+-- Series that are not gauges of count.def. A server_memory is what a broadcast costs: user and kernel memory.
+local SERIES = { server_memory = "bytes", rss = "bytes", limit_usage = "bytes", cpu = "ratio" }
+local DELIVERY = {
+  delivered = { ratio = "ratio", count = "count" },
+  missing = { count = "count" },
+  expected = { count = "count" },
+}
+local SERIES_AGGREGATES = { max = true, min = true, mean = true, last = true, flatness = true }
+local HIST_AGGREGATES = { p = true, mean = true, max = true, count = true }
+
+---@param name string
+---@return {role: string, name: string, kind: string, unit: string, help: string}?  of count.def
+function selector.declared(name)
+  for _, metric in ipairs(core.metrics()) do
+    if metric.name == name then return metric end
+  end
+  return nil
+end
+
+local function has_series(metric)
+  return metric.role == "server" and metric.kind == "gauge"
+end
+
+---What a name is, which aggregates and tags it takes, and its aggregate when none is written.
+---@param name string
+---@return {family: string, unit: string?, aggregates: table, tags: table, default: string?}?
+function selector.kind(name)
+  if SERIES[name] then
+    return { family = "series", unit = SERIES[name], aggregates = SERIES_AGGREGATES, tags = {} }
+  end
+  if DELIVERY[name] then
+    return { family = "delivery", aggregates = DELIVERY[name], tags = { cohort = true },
+      default = name == "delivered" and "ratio" or "count" }
+  end
+  if name == "closes" then
+    return { family = "closes", unit = "count", aggregates = { sent = true, seen = true },
+      tags = { code = true, cohort = true } }
+  end
+  local metric = selector.declared(name)
+  if not metric then return nil end
+  if metric.kind == "histogram" then
+    return { family = "hist", unit = "seconds", aggregates = HIST_AGGREGATES, tags = { cohort = true } }
+  end
+  local unit = metric.unit == "bytes" and "bytes" or "count"
+  if has_series(metric) then
+    return { family = "series", unit = unit, aggregates = SERIES_AGGREGATES, default = "last", tags = {} }
+  end
+  local of_cohort = metric.role == "swarm" and not name:find("^publish_")
+  return { family = "counter", unit = unit, aggregates = { last = true }, default = "last",
+    tags = of_cohort and { cohort = true } or {} }
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do
+    table.insert(keys, key == "p" and "p(99)" or key)
+  end
+  table.sort(keys)
+  return keys
+end
+
+---Every metric name there is, sorted.
+---@return string[]
+function selector.names()
+  local names = { closes = true }
+  for _, source in ipairs { SERIES, DELIVERY } do
+    for name in pairs(source) do
+      names[name] = true
+    end
+  end
+  for _, metric in ipairs(core.metrics()) do
+    names[metric.name] = true
+  end
+  return sorted_keys(names)
+end
+
+local function fail(where, text, format, ...)
+  errors.raise(errors.SCRIPT, "%s: '%s': %s", where, text, format:format(...))
+end
+
+local function read_tags(where, text, kind, written)
+  local tags = {}
+  for pair in written:gmatch("[^,]+") do
+    local key, value = pair:match("^%s*([%w_]+)%s*:%s*([%w_.-]+)%s*$")
+    if not key or not kind.tags[key] then
+      local accepted = table.concat(sorted_keys(kind.tags), ", ")
+      fail(where, text, "tag '%s' is not accepted: give %s", pair, accepted == "" and "none" or accepted)
+    end
+    tags[key] = value
+  end
+  return tags
+end
+
+---Reads a selector; raises a script error that names what is accepted.
+---@param text string
+---@param where string  for the message: "compare[1]"
+---@return wsb.Selector
+function selector.parse(text, where)
+  local name, tags, rest = text:match("^([%w_]+)(%b{})(.*)$")
+  if not name then
+    name, rest = text:match("^([%w_]+)(.*)$")
+  end
+  local kind = name and selector.kind(name)
+  if not kind then
+    fail(where, text, "no such metric: %s", suggest.remedy(name or text, selector.names()))
+  end
+  local aggregate, percent = rest:match("^%.(%a+)%(([%d.]+)%)$")
+  if not aggregate then
+    aggregate = rest == "" and kind.default or rest:match("^%.(%a+)$")
+  end
+  local wants_percent = aggregate == "p"
+  if not aggregate or not kind.aggregates[aggregate] or wants_percent ~= (tonumber(percent) ~= nil)
+    or (tonumber(percent) or 0) > 100 then
+    local accepted = sorted_keys(kind.aggregates)
+    fail(where, text, "give one of %s after the name, such as %s.%s", table.concat(accepted, ", "), name,
+      accepted[1])
+  end
+  return { text = text, name = name, tags = read_tags(where, text, kind, (tags or "{}"):sub(2, -2)),
+    aggregate = aggregate, percent = tonumber(percent) }
+end
+
+---@param s wsb.Selector
+---@return "bytes"|"seconds"|"ratio"|"count"
+function selector.unit(s)
+  local kind = selector.kind(s.name)
+  if s.aggregate == "flatness" then return "ratio" end
+  if kind.family == "delivery" then return kind.aggregates[s.aggregate] end
+  if s.aggregate == "count" then return "count" end
+  return kind.unit
+end
+
+local HIGHER = { delivered = true, messages_received = true, deliveries_written = true, clients_open = true,
+  clients_opened = true, connections_open = true, connections_upgraded = true, evictions_confirmed = true,
+  publish_sent = true }
+
+---@param s wsb.Selector
+---@return "lower"|"higher"
+function selector.better(s)
+  return HIGHER[s.name] and "higher" or "lower"
+end
+
+local LABELS = { server_memory = "server memory (rss + kernel)", rss = "rss", queue_bytes = "queued bytes",
+  slow_clients = "slow clients", fanout_lag = "fan-out lag", delivered = "delivered", cpu = "server cpu" }
+
+---What a table's head says: "fan-out lag p99 (healthy)".
+---@param s wsb.Selector
+---@return string
+function selector.label(s)
+  local words = { LABELS[s.name] or s.name:gsub("_", " ") }
+  local aggregate = s.percent and ("p%g"):format(s.percent) or s.aggregate
+  if aggregate ~= "ratio" and aggregate ~= "count" and not (aggregate == "last" and not LABELS[s.name]) then
+    table.insert(words, aggregate)
+  end
+  for _, tag in ipairs(sorted_keys(s.tags)) do
+    table.insert(words, ("(%s)"):format(s.tags[tag]))
+  end
+  return table.concat(words, " ")
+end
+
+return selector
