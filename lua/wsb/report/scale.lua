@@ -1,0 +1,101 @@
+-- From values to places on an axis (0 at its foot, 1 at its head) and round ticks in between.
+
+local format = require "wsb.report.format"
+
+local scale = {}
+
+---@class wsb.report.Scale
+---@field place fun(value: number): number  -- 0..1; values beyond the axis are put at its end
+---@field ticks {place: number, text: string}[]
+
+-- The head of an axis with infinite values is theirs; what is finite stays below this place.
+local FINITE_TOP = 0.9
+
+local function clamp(share)
+  return math.max(0, math.min(1, share))
+end
+
+-- 1, 2, 5, 10 ... times the power of `base` below it: the smallest step that needs at most `most` of them.
+local function round_step(span, most)
+  local rough = span / most
+  local power = 10 ^ math.floor(math.log(rough, 10))
+  for _, factor in ipairs { 1, 2, 5 } do
+    if factor * power >= rough then
+      return factor * power
+    end
+  end
+  return 10 * power
+end
+
+local function power_of_two_step(span, most)
+  return 2 ^ math.ceil(math.log(span / most, 2))
+end
+
+local function step_for(span, most, unit)
+  if unit == "bytes" then
+    return power_of_two_step(span, most)
+  elseif unit == "count" then
+    return math.max(1, round_step(span, most))
+  end
+  return round_step(span, most)
+end
+
+local function linear(spec, top)
+  local head = spec.max * 1.05
+  local function place(value)
+    return value == math.huge and 1 or clamp(value / head) * top
+  end
+  local ticks = {}
+  local step = step_for(head, 5, spec.unit)
+  for i = 0, math.floor(head / step) do
+    ticks[i + 1] = { place = place(i * step), text = i == 0 and "0" or format.value(i * step, spec.unit) }
+  end
+  return { place = place, ticks = ticks }
+end
+
+local function logarithmic(spec, top)
+  local base = spec.unit == "bytes" and 2 or 10
+  local low = math.floor(math.log(spec.min, base))
+  local high = math.max(low + 1, math.ceil(math.log(spec.max, base)))
+  local function place(value)
+    if value == math.huge then
+      return 1
+    end
+    return value <= 0 and 0 or clamp((math.log(value, base) - low) / (high - low)) * top
+  end
+  local ticks = {}
+  for exponent = low, high, math.ceil((high - low) / 6) do
+    local value = base ^ exponent
+    ticks[#ticks + 1] = { place = place(value), text = format.value(value, spec.unit) }
+  end
+  return { place = place, ticks = ticks }
+end
+
+---@param spec {max: number, min: number, unit: string, log: boolean?, infinite: boolean?}
+---  min: the least value above zero, used when log; infinite: whether a place for infinity is wanted
+---@return wsb.report.Scale
+function scale.new(spec)
+  local top = spec.infinite and FINITE_TOP or 1
+  local made = (spec.log and logarithmic or linear)(spec, top)
+  if spec.infinite then
+    table.insert(made.ticks, { place = 1, text = format.value(math.huge, spec.unit) })
+  end
+  return made
+end
+
+---Round moments from 0 to `last` seconds; the last of them carries the unit.
+---@param last number
+---@return {place: number, text: string}[]
+function scale.time_ticks(last)
+  local minutes = last > 300
+  local span = minutes and last / 60 or last
+  local step = round_step(span, 8)
+  local ticks = {}
+  for i = 0, math.floor(span / step + 1e-9) do
+    ticks[i + 1] = { place = i * step / span, text = ("%.10g"):format(i * step) }
+  end
+  ticks[#ticks].text = ticks[#ticks].text .. (minutes and " min" or " s")
+  return ticks
+end
+
+return scale
