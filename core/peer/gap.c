@@ -7,6 +7,7 @@
 
 static const char prefix[] = "{\"wsb\":\"gap\",\"dropped\":";
 enum { PREFIX_SIZE = sizeof prefix - 1, DIGITS = 10, PAYLOAD_SIZE = PREFIX_SIZE + DIGITS + 1 };
+_Static_assert(GAP_FRAME_SIZE == 2 + PAYLOAD_SIZE, "a short header, then the payload");
 
 /* No cast has this key, so it marks a blob as a notice that this queue owns alone and may write over. */
 static const uint64_t NOTICE_KEY = UINT64_MAX;
@@ -30,10 +31,25 @@ static void write_number(uint8_t *payload, uint64_t dropped)
     memcpy(payload, text, PAYLOAD_SIZE);
 }
 
+static bool is_notice(const struct blob *blob)
+{
+    return blob != NULL && blob->key == NOTICE_KEY;
+}
+
+uint32_t gap_take_front(struct sendq *q)
+{
+    struct blob *first = sendq_first_unstarted(q);
+    if (!is_notice(first))
+        return 0;
+    uint32_t dropped = (uint32_t)read_number(payload_of(first));
+    sendq_drop_oldest(q, first->size);
+    return dropped;
+}
+
 void gap_note(struct sendq *q, bool at_front, uint32_t dropped, uint64_t now_ns)
 {
     struct blob *there = at_front ? sendq_first_unstarted(q) : sendq_last_unstarted(q);
-    if (there != NULL && there->key == NOTICE_KEY) {
+    if (is_notice(there)) {
         write_number(payload_of(there), read_number(payload_of(there)) + dropped);
         return;
     }

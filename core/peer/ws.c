@@ -147,25 +147,33 @@ static void keep_budget(struct ws_shared *shared)
     }
 }
 
-static void note_dropped(struct ws *w, bool at_front, uint32_t dropped)
+static void tell_gap(struct ws *w, bool at_front, uint32_t dropped)
 {
-    if (dropped == 0)
-        return;
-    count_add(COUNT_deliveries_dropped, dropped);
-    if (w->shared->gap_notice)
+    if (w->shared->gap_notice && dropped > 0)
         gap_note(&w->conn.out, at_front, dropped, loop_now_ns(w->shared->loop));
 }
 
-/* Drops from the front until `size` more fits; false when it cannot. */
+/* Drops from the front until `size` more fits, and the notice that says so; false when it cannot. */
 static bool make_room(struct ws *w, uint64_t size)
 {
     struct sendq *out = &w->conn.out;
     uint64_t mark = w->shared->policy.mark;
-    uint64_t too_much = out->bytes + size - mark;
-    if (size > mark || too_much > out->bytes)
+    if (size + GAP_FRAME_SIZE > mark)
         return false;
-    note_dropped(w, true, sendq_drop_oldest(out, too_much));
+    uint64_t most = mark - size - GAP_FRAME_SIZE;
+    uint32_t told = gap_take_front(out);
+    uint32_t dropped = out->bytes > most ? sendq_drop_oldest(out, out->bytes - most) : 0;
+    count_add(COUNT_deliveries_dropped, dropped);
+    tell_gap(w, true, told + dropped);
     return !policy_over(&w->shared->policy, out->bytes, size);
+}
+
+/* Drops what the new message replaces. */
+static void conflate(struct ws *w, uint64_t key)
+{
+    uint32_t dropped = sendq_drop_key(&w->conn.out, key);
+    count_add(COUNT_deliveries_dropped, dropped);
+    tell_gap(w, true, dropped);
 }
 
 /* Whether the message is to be queued. */
@@ -176,7 +184,7 @@ static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
     case VERDICT_EVICT: evict(w, ERR_MARK); return false;
     case VERDICT_DROP_NEWEST: break;
     case VERDICT_CONFLATE:
-        note_dropped(w, true, sendq_drop_key(&w->conn.out, cast->key));
+        conflate(w, cast->key);
         if (!policy_over(&w->shared->policy, w->conn.out.bytes, size) || make_room(w, size))
             return true;
         break;
@@ -185,7 +193,8 @@ static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
             return true;
         break;
     }
-    note_dropped(w, false, 1);
+    count_add(COUNT_deliveries_dropped, 1);
+    tell_gap(w, false, 1);
     return false;
 }
 
