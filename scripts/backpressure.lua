@@ -47,11 +47,7 @@ return {
   end,
 
   thresholds = {
-    before = {
-      expect = "fail",
-      server_memory = { "max<$memory_limit" },
-      ["delivered{cohort:healthy}"] = { "ratio>=1" },
-    },
+    before = { expect = "fail", server_memory = { "max<$memory_limit" } },
     after = {
       expect = "pass",
       server_memory = { "max<96MiB", "flatness<10%" },
