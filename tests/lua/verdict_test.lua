@@ -117,8 +117,8 @@ t.test("no run at all is inconclusive", function()
 end)
 
 local function ended(change)
-  local e = { exit = { signal = 9 }, asked = false, at_s = 9.1, oom_kills = 1, refused_bytes = 0,
-    limit_kind = "cgroup v1", limit_bytes = 268435456, last_words = "" }
+  local e = { exit = { signal = 9 }, asked = false, at_s = 9.1, refused_bytes = 0, limit_kind = "cgroup v1",
+    limit_bytes = 268435456, last_words = "", charged = { oom_kills = 1, peak = 268435456, hits = 40 } }
   for key, value in pairs(change) do
     e[key] = value
   end
@@ -129,15 +129,16 @@ t.test("SIGKILL and the kernel's count risen: killed by the limit", function()
   local o = ended {}
   assert.equal("killed", o.kind)
   assert.equal("killed at 256 MiB after 9.1 s", o.text)
+  assert.equal("exit signal 9, oom_kill 1, at most 256 MiB charged, 40 times at the limit", o.evidence)
 end)
 
 t.test("SIGKILL alone proves nothing", function()
-  assert.equal("exited", ended { oom_kills = 0 }.kind)
-  assert.equal("exited", ended { oom_kills = false, limit_kind = "RLIMIT_DATA" }.kind)
+  assert.equal("exited", ended { charged = { oom_kills = 0, peak = 268435456, hits = 40 } }.kind)
+  assert.equal("exited", ended { charged = false, limit_kind = "RLIMIT_DATA" }.kind)
 end)
 
 t.test("an abort is of memory only with a refused allocation under RLIMIT_DATA", function()
-  local abort = { exit = { signal = 6 }, oom_kills = false, limit_kind = "RLIMIT_DATA", refused_bytes = 4096 }
+  local abort = { exit = { signal = 6 }, charged = false, limit_kind = "RLIMIT_DATA", refused_bytes = 4096 }
   local o = ended(abort)
   assert.equal("aborted", o.kind)
   assert.equal("allocation refused at its RLIMIT_DATA of 256 MiB after 9.1 s", o.text)

@@ -76,7 +76,7 @@ local function end_of_server(ctx, data)
   local memory = data.series.server_memory
   return outcome.of {
     exit = exit, asked = server.asked_to_end, at_s = exit and ctx.started_at and exit.at - ctx.started_at,
-    oom_kills = charged and charged.oom_kills, refused_bytes = data.server.counts.memory_refused_bytes,
+    charged = charged, refused_bytes = data.server.counts.memory_refused_bytes,
     limit_kind = server.limit and server.limit:kind(), limit_bytes = server.limit_bytes,
     last_words = server.process:last_words(),
     flatness = memory and metrics.flatness(data.series.t, memory),

@@ -24,15 +24,21 @@ end
 ---@field exit {code: integer?, signal: integer?}?   nil: it lived
 ---@field asked boolean            the script itself stopped or drained it
 ---@field at_s number?             when it ended, from the start of the load
----@field oom_kills integer?       of its cgroup; nil without one
+---@field charged {oom_kills: integer, peak: integer, hits: integer}?  its cgroup's account; nil without one
 ---@field refused_bytes integer    allocation that was refused just before an abort
 ---@field limit_kind string?
 ---@field limit_bytes integer?
 ---@field last_words string        of its log
 ---@field flatness number?         of its memory
 
+-- What the kill was told by, so that a reader need not take our word for it.
+local function kill_evidence(charged)
+  return ("exit signal 9, oom_kill %d, at most %s charged, %d times at the limit"):format(charged.oom_kills,
+    core.format("size", charged.peak), charged.hits)
+end
+
 ---@param e wsb.End
----@return {kind: "alive"|"killed"|"aborted"|"exited", text: string, at_s: number?}
+---@return {kind: "alive"|"killed"|"aborted"|"exited", text: string, at_s: number?, evidence: string?}
 function outcome.of(e)
   local exit = e.exit
   if not exit or (e.asked and exit.code == 0) then
@@ -40,12 +46,15 @@ function outcome.of(e)
     return { kind = "alive", text = flat and "alive, memory flat" or "alive" }
   end
   local limit = e.limit_bytes and core.format("size", e.limit_bytes) or "no limit"
-  if exit.signal == SIGKILL and (e.oom_kills or 0) > 0 then
-    return { kind = "killed", text = ("killed at %s%s"):format(limit, after(e.at_s)), at_s = e.at_s }
+  if exit.signal == SIGKILL and e.charged and e.charged.oom_kills > 0 then
+    local text = ("killed at %s%s"):format(limit, after(e.at_s))
+    return { kind = "killed", text = text, at_s = e.at_s, evidence = kill_evidence(e.charged) }
   end
   if exit.signal == SIGABRT and e.limit_kind == "RLIMIT_DATA" and e.refused_bytes > 0 then
     local text = ("allocation refused at its RLIMIT_DATA of %s%s"):format(limit, after(e.at_s))
-    return { kind = "aborted", text = text, at_s = e.at_s }
+    local refused = core.format("size", e.refused_bytes)
+    return { kind = "aborted", text = text, at_s = e.at_s,
+      evidence = ("exit signal 6, an allocation of %s refused"):format(refused) }
   end
   local words = e.last_words ~= "" and (", last log line: %s"):format(e.last_words) or ""
   return { kind = "exited", text = outcome.exit_words(exit) .. after(e.at_s) .. words, at_s = e.at_s }

@@ -87,8 +87,22 @@ local function limit_sentences(limit, sentences)
   end
   local size = format.value(limit.bytes, "bytes")
   sentences[#sentences + 1] = ("The server's memory was limited to %s by %s."):format(size, limit.kind)
+  if limit.kind == "cgroup v1" then
+    sentences[#sentences + 1] = "The kernel memory of its sockets, drawn on top, is not charged to it."
+  end
   if limit.why and limit.why ~= "" then
     sentences[#sentences + 1] = ("Why not by a cgroup: %s."):format((limit.why:gsub("%.$", "")))
+  end
+end
+
+-- The kernel's own account of how an arm's representative run ended.
+local function evidence_sentences(list, sentences)
+  for _, arm in ipairs(list) do
+    local run = arm.representative
+    if run and run.outcome.evidence then
+      sentences[#sentences + 1] = ("%s, run %d, %s: %s."):format(arm.name, run.index, run.outcome.text,
+        run.outcome.evidence)
+    end
   end
 end
 
@@ -98,6 +112,7 @@ end
 function method.sentences(result, list)
   local sentences = {}
   limit_sentences(result.limit, sentences)
+  evidence_sentences(list, sentences)
   sentences[#sentences + 1] = load_sentence(list)
   local n = arms.most_runs(list)
   if n > 1 then
