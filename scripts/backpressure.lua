@@ -69,6 +69,7 @@ return {
     { title = "Fan-out lag of the healthy, p99 of each interval", series = "fanout_lag_p99", unit = "seconds",
       log = true },
     { title = "Slow clients", series = "slow_clients", unit = "count" },
+    { title = "Messages the healthy have received", series = "received{cohort:healthy}", unit = "count" },
   },
 
   claim = "A high-water mark of $mark per connection keeps the server alive and its memory flat under the "

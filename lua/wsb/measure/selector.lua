@@ -151,17 +151,25 @@ function selector.unit(s)
 end
 
 local HIGHER = { delivered = true, messages_received = true, deliveries_written = true, clients_open = true,
-  clients_opened = true, connections_open = true, connections_upgraded = true, evictions_confirmed = true,
-  publish_sent = true }
+  clients_opened = true, connections_open = true, connections_upgraded = true, publish_sent = true }
+local LOWER = { missing = true, deliveries_dropped = true, gaps_told = true, messages_missed = true,
+  messages_duplicate = true, messages_reordered = true, messages_corrupt = true, clients_failed = true,
+  publish_failed = true, connections_timed_out = true, accept_pauses = true, protocol_errors = true,
+  ping_timeouts = true, closes_reset = true }
 
+---Which way is better; nil where neither is, as with evictions: they are what a fix does.
 ---@param s wsb.Selector
----@return "lower"|"higher"
+---@return "lower"|"higher"|nil
 function selector.better(s)
-  return HIGHER[s.name] and "higher" or "lower"
+  if HIGHER[s.name] then return "higher" end
+  local family = selector.kind(s.name).family
+  return (LOWER[s.name] or family == "series" or family == "hist") and "lower" or nil
 end
 
 local LABELS = { server_memory = "server memory (rss + kernel)", rss = "rss", queue_bytes = "queued bytes",
-  slow_clients = "slow clients", fanout_lag = "fan-out lag", delivered = "delivered", cpu = "server cpu" }
+  slow_clients = "slow clients", fanout_lag = "fan-out lag", delivered = "delivered", cpu = "server cpu",
+  evictions_mark = "evicted at the mark", evictions_budget = "evicted by the budget" }
+local WORDS = { last = "at the end" }
 
 ---What a table's head says: "fan-out lag p99 (healthy)".
 ---@param s wsb.Selector
@@ -169,8 +177,8 @@ local LABELS = { server_memory = "server memory (rss + kernel)", rss = "rss", qu
 function selector.label(s)
   local words = { LABELS[s.name] or s.name:gsub("_", " ") }
   local aggregate = s.percent and ("p%g"):format(s.percent) or s.aggregate
-  if aggregate ~= "ratio" and aggregate ~= "count" and not (aggregate == "last" and not LABELS[s.name]) then
-    table.insert(words, aggregate)
+  if aggregate ~= "ratio" and aggregate ~= "count" and selector.kind(s.name).family ~= "counter" then
+    table.insert(words, WORDS[aggregate] or aggregate)
   end
   for _, tag in ipairs(sorted_keys(s.tags)) do
     table.insert(words, ("(%s)"):format(s.tags[tag]))

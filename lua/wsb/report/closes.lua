@@ -60,7 +60,7 @@ local function unseen(entry)
   return false
 end
 
-local UNSEEN = "Sent and not seen: a client that has stopped reading does not read its close frame either."
+local UNSEEN = "Closed with and not seen: a client that has stopped reading does not read its close frame either."
 local MADE_UP = "1006 is never sent: the client makes it up when a connection ends without a close frame."
 
 local function notes_for(entry, notes)
@@ -91,7 +91,7 @@ function closes.build(list)
     notes[#notes + 1] = said[note] and note or nil
   end
   local columns = { { title = "arm" }, { title = "code", numeric = true }, { title = "meaning" },
-    { title = "sent by server", numeric = true }, { title = "seen by clients", numeric = true } }
+    { title = "server closed with", numeric = true }, { title = "clients saw", numeric = true } }
   return { id = "closes", title = "Close codes", columns = columns, rows = rows, notes = notes }
 end
 
