@@ -13,6 +13,12 @@ struct slice {
 
 #define SLICE(literal) ((struct slice){.at = (literal), .size = sizeof(literal) - 1})
 
+/* The smaller of what is wanted and what there is room for. */
+static inline size_t least(uint64_t a, size_t b)
+{
+    return a < b ? (size_t)a : b;
+}
+
 static inline int slice_is(struct slice s, const char *text)
 {
     size_t size = strlen(text);

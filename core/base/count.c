@@ -1,5 +1,24 @@
 #include "base/count.h"
 
+#define COUNTER "counter"
+#define GAUGE   "gauge"
+
+const struct count_row count_rows[COUNT_IDS] = {
+#define COUNT(role, name, kind, unit, help) {#role, #name, kind, unit, help},
+#define HIST(role, name, help)
+#include "base/count.def"
+#undef COUNT
+#undef HIST
+};
+
+const struct count_row count_hist_rows[HIST_IDS] = {
+#define COUNT(role, name, kind, unit, help)
+#define HIST(role, name, help) {#role, #name, "histogram", "seconds", help},
+#include "base/count.def"
+#undef COUNT
+#undef HIST
+};
+
 static struct page own_page = {.magic = PAGE_MAGIC};
 
 struct page *count_page = &own_page;

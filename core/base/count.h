@@ -26,6 +26,14 @@ enum hist_id {
     HIST_IDS
 };
 
+/* A row of count.def, for whoever shows figures. */
+struct count_row {
+    const char *role, *name, *kind, *unit, *help;
+};
+
+extern const struct count_row count_rows[COUNT_IDS];
+extern const struct count_row count_hist_rows[HIST_IDS];
+
 enum { CLOSE_ROWS = 32 };
 
 /* How often a close code was seen or sent. The last row gathers what found no row of its own, as code 0. */

@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -71,6 +72,14 @@ static void mask_control(struct line *line)
             line->text[i] = '?';
 }
 
+/* A reader of our stderr who stops reading must not stop us. A pipe that polls writable takes a whole line.
+ */
+static bool writable(void)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0;
+}
+
 static void write_out(struct line *line)
 {
     mask_control(line);
@@ -96,7 +105,7 @@ static bool within_quota(enum log_level level)
         quota.second = now.tv_sec;
         quota.written = 0;
     }
-    if (level > LOG_ERROR && quota.written >= LINES_A_SECOND) {
+    if (!writable() || (level > LOG_ERROR && quota.written >= LINES_A_SECOND)) {
         quota.left_out++;
         return false;
     }
@@ -106,9 +115,11 @@ static bool within_quota(enum log_level level)
 
 void log_line(enum log_level level, const char *format, ...)
 {
-    if (level > log_level || !within_quota(level))
-        return;
     int saved = errno;
+    if (level > log_level || !within_quota(level)) {
+        errno = saved;
+        return;
+    }
     struct line line;
     if (quota.left_out > 0)
         say_left_out();

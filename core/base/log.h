@@ -1,7 +1,8 @@
 /* One line a call to stderr, "wsb ROLE PID: text" behind a time stamp, written with a single write(2).
  *
  * At most 100 lines a second: ten thousand evictions at once must not turn into ten thousand writes. The next
- * line after that says how many were left out. Errors are never left out. */
+ * line after that says how many were left out. Errors are left out only when nobody takes them: a stderr that
+ * is not read does not block. */
 #pragma once
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
