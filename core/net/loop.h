@@ -1,4 +1,4 @@
-/* One event loop a process: libev, a clock read once a turn, and work put off to the end of the turn.
+/* An event loop: libev, a clock read once a turn, and work put off to the end of the turn.
  *
  * Nothing is freed inside a callback that still has it on the stack, and ten messages for one subscriber
  * leave in one write: both are the same rule, "at the end of the turn". */

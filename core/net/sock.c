@@ -1,5 +1,6 @@
 #include "net/sock.h"
 
+#include "base/clock.h"
 #include "base/err.h"
 
 #include <arpa/inet.h>
@@ -52,11 +53,9 @@ static int set_size(int fd, int level, int name, uint64_t size)
     return set_int(fd, level, name, size > INT_MAX ? INT_MAX : (int)size);
 }
 
-static int apply(int fd, const struct sock_options *options)
+static int apply_sending(int fd, const struct sock_options *options)
 {
-    if (set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
-        set_size(fd, SOL_SOCKET, SO_SNDBUF, options->send_buffer) < 0 ||
-        set_size(fd, SOL_SOCKET, SO_RCVBUF, options->receive_buffer) < 0 ||
+    if (set_size(fd, SOL_SOCKET, SO_SNDBUF, options->send_buffer) < 0 ||
         set_size(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, options->notsent_lowat) < 0)
         return ERR_SYSTEM;
     return 0;
@@ -71,18 +70,20 @@ static int close_failed(int fd, int err)
     return err;
 }
 
-/* The options are set before listen and connect: the handshake chooses the window scale from the buffers. */
-static int open_socket(int family, const struct sock_options *options)
+/* The receive buffer is set before listen and connect: the handshake chooses the window scale from it. What a
+ * listening socket is set to here, those that it accepts inherit. */
+static int open_socket(int family, uint64_t receive_buffer)
 {
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return ERR_SYSTEM;
-    if (apply(fd, options) < 0)
+    if (set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ||
+        set_size(fd, SOL_SOCKET, SO_RCVBUF, receive_buffer) < 0)
         return close_failed(fd, ERR_SYSTEM);
     return fd;
 }
 
-int sock_listen(const char *host, uint16_t port, int backlog, const struct sock_options *options)
+int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_buffer)
 {
     union address address;
     socklen_t size;
@@ -90,7 +91,7 @@ int sock_listen(const char *host, uint16_t port, int backlog, const struct sock_
     if (err < 0)
         return err;
 
-    int fd = open_socket(address.any.sa_family, options);
+    int fd = open_socket(address.any.sa_family, receive_buffer);
     if (fd < 0)
         return fd;
     if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 || bind(fd, &address.any, size) < 0 ||
@@ -104,7 +105,7 @@ int sock_accept(int listening, const struct sock_options *options)
     int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return -errno;
-    if (apply(fd, options) < 0)
+    if (apply_sending(fd, options) < 0)
         return close_failed(fd, -errno);
     return fd;
 }
@@ -130,15 +131,24 @@ int sock_connect(const char *host, uint16_t port, const char *source, const stru
     if (err < 0)
         return err;
 
-    int fd = open_socket(address.any.sa_family, options);
+    int fd = open_socket(address.any.sa_family, options->receive_buffer);
     if (fd < 0)
         return fd;
-    err = source ? bind_source(fd, source) : 0;
+    err = apply_sending(fd, options);
+    if (err == 0 && source)
+        err = bind_source(fd, source);
     if (err < 0)
         return close_failed(fd, err);
     if (connect(fd, &address.any, size) < 0 && errno != EINPROGRESS)
         return close_failed(fd, ERR_SYSTEM);
     return fd;
+}
+
+bool sock_is_address(const char *host)
+{
+    union address address;
+    socklen_t size;
+    return address_parse(host, 0, &address, &size) == 0;
 }
 
 int sock_error(int fd)
@@ -172,6 +182,11 @@ void sock_peer_name(int fd, char name[SOCK_NAME_MAX])
     else
         snprintf(name, SOCK_NAME_MAX, "%s:%d", inet_ntop(AF_INET, &a.v4.sin_addr, text, sizeof(text)),
                  ntohs(a.v4.sin_port));
+}
+
+void sock_give_up_after(int fd, uint64_t time_ns)
+{
+    set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(time_ns / NS_PER_MS) + 1);
 }
 
 void sock_reset_on_close(int fd)

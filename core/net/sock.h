@@ -17,20 +17,27 @@ struct sock_options {
 };
 
 /* Listening descriptor, or ERR_SYSTEM with errno set, or ERR_OPTION_VALUE when host is no numeric address nor
- * "localhost". port 0: the kernel chooses, see sock_port. */
-int sock_listen(const char *host, uint16_t port, int backlog, const struct sock_options *options);
-/* The next connection; -EAGAIN and the like come back as -errno. */
+ * "localhost". port 0: the kernel chooses, see sock_port. receive_buffer: SO_RCVBUF of what it accepts, in
+ * bytes, 0 leaves it to the kernel; it has to be known before, since the window scale depends on it. */
+int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_buffer);
+/* The next connection; -EAGAIN and the like come back as -errno. options->receive_buffer does not count here.
+ */
 int sock_accept(int listening, const struct sock_options *options);
 /* Begins to connect: a descriptor that turns writable when done (then ask sock_error), or ERR_SYSTEM with
  * errno, or ERR_OPTION_VALUE. source: a local IPv4 address to come from, or NULL; bound without a port
  * (IP_BIND_ADDRESS_NO_PORT), so that the ephemeral range counts per source and destination. */
 int sock_connect(const char *host, uint16_t port, const char *source, const struct sock_options *options);
+/* Whether the functions above take it for a host. */
+bool sock_is_address(const char *host);
 /* The pending error (SO_ERROR), 0 when connected. */
 int sock_error(int fd);
 
 uint16_t sock_port(int fd);
 /* The far end's "address:port". */
 void sock_peer_name(int fd, char name[SOCK_NAME_MAX]);
+/* From when on the kernel gives the connection up if the peer acknowledges nothing, also after close(): else
+ * what a stalled peer has not taken stays in the kernel for minutes. */
+void sock_give_up_after(int fd, uint64_t time_ns);
 /* Makes close() send a reset and forget what is queued. Plain close keeps a stalled peer's queue in the
  * kernel for minutes. */
 void sock_reset_on_close(int fd);
