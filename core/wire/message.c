@@ -24,11 +24,6 @@ void message_reader_free(struct message_reader *r)
     buf_free(&r->body);
 }
 
-static size_t least(uint64_t a, size_t b)
-{
-    return a < b ? (size_t)a : b;
-}
-
 /* Keeps bytes of a header that did not come whole; in_frame is set when these complete it. */
 static int collect_head(struct message_reader *r, const uint8_t *at, size_t size)
 {

@@ -43,6 +43,8 @@ static int parse_authority(struct slice authority, struct url *url)
         return ERR_OPTION_VALUE;
     memcpy(url->host, host, host_size);
     url->host[host_size] = '\0';
+    if (strpbrk(url->host, "@ \t\r\n") != NULL)
+        return ERR_OPTION_VALUE;
     const char *rest = host_end < end && *host_end == ']' ? host_end + 1 : host_end;
     url->port = 80;
     if (rest == end)
