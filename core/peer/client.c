@@ -77,17 +77,23 @@ static void peer_closes(struct client *c, const struct message *message)
         begin_closing(c, message->close_code == 1005 ? 1000 : message->close_code);
 }
 
+static void answer_ping(struct client *c, const struct message *ping)
+{
+    uint8_t mask[4];
+    conn_push_urgent(&c->conn, message_frame(FRAME_PONG, ping->at, ping->size, new_mask(c, mask),
+                                             loop_now_ns(c->shared->loop)));
+    flush_later(c);
+}
+
 static bool got(struct conn *conn, const struct message *message)
 {
     struct client *c = from_conn(conn);
-    uint8_t mask[4];
     switch (message->kind) {
     case MESSAGE_NONE:
     case MESSAGE_PONG: break;
     case MESSAGE_PING:
         if (c->state == CLIENT_OPEN)
-            push(c, message_frame(FRAME_PONG, message->at, message->size, new_mask(c, mask),
-                                  loop_now_ns(c->shared->loop)));
+            answer_ping(c, message);
         break;
     case MESSAGE_CLOSE: peer_closes(c, message); break;
     case MESSAGE_TEXT:
@@ -99,9 +105,19 @@ static bool got(struct conn *conn, const struct message *message)
 /* The end of the stream: with the peer's Close it is an orderly one. */
 static void stream_ended(struct client *c)
 {
+    if (c->state == CLIENT_ENDED)
+        return;
     if (c->was_open && c->code == 0)
         count_close_seen(1006);
     end(c, 1006);
+}
+
+/* The server broke the protocol: it is told so, and not waited for. */
+static void fail(struct client *c, int err)
+{
+    if (c->state == CLIENT_OPEN)
+        begin_closing(c, err_close_code(err));
+    stream_ended(c);
 }
 
 static void receive(struct client *c)
@@ -115,9 +131,7 @@ static void receive(struct client *c)
     if (size == ERR_CLOSED) {
         stream_ended(c);
     } else if (size < 0) {
-        if (c->state == CLIENT_OPEN)
-            begin_closing(c, err_close_code((int)size));
-        end(c, 1006);
+        fail(c, (int)size);
     } else {
         count_add(COUNT_bytes_received, (uint64_t)size);
         if (c->allowance != UINT64_MAX)
@@ -131,8 +145,10 @@ static void open_now(struct client *c, uint8_t *rest, size_t size)
     c->was_open = true;
     count_time(HIST_connect_time, loop_refresh(c->shared->loop) - c->began_ns);
     c->shared->opened(c);
-    if (size > 0 && conn_take(&c->conn, rest, size, c->shared->max_message, got) < 0)
-        end(c, 1006);
+    count_add(COUNT_bytes_received, size);
+    int err = size > 0 ? conn_take(&c->conn, rest, size, c->shared->max_message, got) : 0;
+    if (err < 0)
+        fail(c, err);
     forget_handshake(c);
 }
 
@@ -210,12 +226,15 @@ static void turn_end(struct turn *t)
     struct client *c = LIST_OF(t, struct client, turn);
     uint32_t frames;
     size_t bytes;
-    if (c->state != CLIENT_CONNECTING && !conn_flush(&c->conn, &frames, &bytes) && c->state != CLIENT_ENDED)
+    if (c->state == CLIENT_CONNECTING)
+        return;
+    bool broken = !conn_flush(&c->conn, &frames, &bytes); /* an ended one may still have a Close to send */
+    if (broken)
         stream_ended(c);
-    if (c->state == CLIENT_ENDED) {
-        turn_cancel(&c->turn);
-        c->shared->ended(c, c->was_open, c->code);
-    }
+    if (c->state != CLIENT_ENDED)
+        return;
+    turn_cancel(&c->turn);
+    c->shared->ended(c, c->was_open, c->code);
 }
 
 int client_connect(struct client *c, struct client_shared *shared)
@@ -265,7 +284,7 @@ void client_abort(struct client *c)
     if (c->state == CLIENT_IDLE || c->state == CLIENT_ENDED)
         return;
     sock_reset_on_close(c->conn.stream.fd);
-    end(c, 1006);
+    stream_ended(c);
 }
 
 bool client_orphaned(const struct client *c)

@@ -9,6 +9,9 @@
 /* A gather is capped, so that one fast reader with a long queue does not keep the others waiting. */
 enum { FLUSH_VECTORS = 64, FLUSH_BYTES = 256 * 1024 };
 
+/* No message has this key, nor a gap notice. */
+static const uint64_t URGENT_KEY = UINT64_MAX - 1;
+
 static void watch(struct conn *c, int events)
 {
     struct ev_loop *ev = loop_ev(c->loop);
@@ -87,9 +90,7 @@ long conn_receive(struct conn *c, uint64_t limit, size_t most,
 {
     uint8_t *scratch = loop_scratch(c->loop);
     size_t size = 0;
-    if (most > LOOP_SCRATCH_SIZE)
-        most = LOOP_SCRATCH_SIZE;
-    switch (stream_read(&c->stream, scratch, most, &size)) {
+    switch (stream_read(&c->stream, scratch, least(most, LOOP_SCRATCH_SIZE), &size)) {
     case IO_DONE: break;
     case IO_AGAIN: return 0;
     case IO_CLOSED:
@@ -97,6 +98,15 @@ long conn_receive(struct conn *c, uint64_t limit, size_t most,
     }
     int err = conn_take(c, scratch, size, limit, got);
     return err < 0 ? err : (long)size;
+}
+
+void conn_push_urgent(struct conn *c, struct blob *frame)
+{
+    struct blob *first = sendq_first_unstarted(&c->out);
+    if (first != NULL && first->key == URGENT_KEY)
+        sendq_drop_oldest(&c->out, first->size);
+    frame->key = URGENT_KEY;
+    sendq_push_front(&c->out, frame);
 }
 
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)

@@ -40,6 +40,11 @@ long conn_receive(struct conn *c, uint64_t limit, size_t most,
 int conn_take(struct conn *c, uint8_t *at, size_t size, uint64_t limit,
               bool (*got)(struct conn *, const struct message *));
 
+/* Queues a ping or pong before all that has not begun to leave. At most one waits there: the newer replaces
+ * it, since only the latest ping wants an answer (RFC 6455 section 5.5.3), and who pings and does not read
+ * gains nothing. */
+void conn_push_urgent(struct conn *c, struct blob *frame);
+
 /* Writes what is queued, a fair share at most; waits for the descriptor if that was not all.
  * ret_frames: frames that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes);

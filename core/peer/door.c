@@ -60,6 +60,7 @@ static void refuse(struct visitor *v, int err)
     upgrade_refuse(err, RETRY_AFTER_S, &out);
     bool sent = answer(v, &out);
     buf_free(&out);
+    buf_free(&v->head);
     count_add(COUNT_connections_refused, 1);
     if (!sent) {
         visitor_free(v);
@@ -110,8 +111,9 @@ static void visitor_ready(EV_P_ ev_io *io, int events)
     (void)loop, (void)events;
     struct visitor *v = io->data;
     uint8_t *scratch = loop_scratch(v->door->loop);
+    size_t most = v->head.size > 0 ? v->door->config->max_head : LOOP_SCRATCH_SIZE; /* what would be kept */
     size_t size = 0;
-    switch (stream_read(&v->stream, scratch, LOOP_SCRATCH_SIZE, &size)) {
+    switch (stream_read(&v->stream, scratch, least(most, LOOP_SCRATCH_SIZE), &size)) {
     case IO_AGAIN: return;
     case IO_CLOSED:
     case IO_FAILED: visitor_free(v); return;

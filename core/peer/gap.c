@@ -36,14 +36,20 @@ static bool is_notice(const struct blob *blob)
     return blob != NULL && blob->key == NOTICE_KEY;
 }
 
-uint32_t gap_take_front(struct sendq *q)
+uint32_t gap_drop_oldest(struct sendq *q, uint64_t most, uint32_t *ret_missing)
 {
-    struct blob *first = sendq_first_unstarted(q);
-    if (!is_notice(first))
-        return 0;
-    uint32_t dropped = (uint32_t)read_number(payload_of(first));
-    sendq_drop_oldest(q, first->size);
-    return dropped;
+    struct blob *first;
+    uint64_t noted = 0;
+    uint32_t messages = 0;
+    while ((first = sendq_first_unstarted(q)) != NULL && (is_notice(first) || q->bytes > most)) {
+        if (is_notice(first))
+            noted += read_number(payload_of(first));
+        else if (!frame_is_control(first->bytes[0]))
+            messages++;
+        sendq_drop_oldest(q, first->size);
+    }
+    *ret_missing = messages + (uint32_t)noted;
+    return messages;
 }
 
 void gap_note(struct sendq *q, bool at_front, uint32_t dropped, uint64_t now_ns)

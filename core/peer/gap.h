@@ -13,9 +13,9 @@
 /* Bytes of its frame. */
 enum { GAP_FRAME_SIZE = 36 };
 
-/* Takes a notice out of the queue's front, where dropping the oldest would forget what it says; returns that,
- * 0 when there is none. */
-uint32_t gap_take_front(struct sendq *q);
+/* Drops what has not begun to leave from the front until at most `most` bytes are queued and no notice stands
+ * there. Returns how many messages went; ret_missing: they and those that the notices among them counted. */
+uint32_t gap_drop_oldest(struct sendq *q, uint64_t most, uint32_t *ret_missing);
 /* Counts `dropped` more at the queue's front (behind a frame that has begun to leave) or at its end: into the
  * notice that stands there already, or into a new one. */
 void gap_note(struct sendq *q, bool at_front, uint32_t dropped, uint64_t now_ns);

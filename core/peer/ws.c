@@ -10,6 +10,14 @@
 
 enum ws_state { WS_OPEN, WS_CLOSING, WS_DEAD };
 
+/* What is made of the bytes that come in: IGNORED after a breach of the protocol, which leaves no frames to
+ * tell. */
+enum ws_input { INPUT_READ, INPUT_CLOSED, INPUT_IGNORED };
+
+/* The gauges show what is queued after a turn. A turn that piles up this much more is shown at once: the
+ * process may not live to see its end. */
+enum { UNSHOWN_MAX_BYTES = 16 * 1024 * 1024 };
+
 struct ws {
     struct conn conn;
     struct member member;
@@ -19,13 +27,12 @@ struct ws {
     struct ws_shared *shared;
     uint64_t key;
     uint64_t heard_ns;         /* when anything was last received */
-    uint64_t deadline_ns;      /* of CLOSING */
+    uint64_t closing_ns;       /* when CLOSING began */
     struct sock_memory kernel; /* as last sampled */
     enum ws_state state;
-    bool evicted;     /* closing because of the mark or the budget */
-    bool peer_closed; /* its Close was read */
-    bool reset;       /* close with a reset */
-    bool deaf;        /* it broke the protocol: what it still says is read and forgotten */
+    enum ws_input input;
+    bool evicted; /* closing because of the mark or the budget */
+    bool reset;   /* to be closed with a reset */
     bool slow;
     bool pinged; /* a ping is out since it was last heard */
 };
@@ -40,21 +47,25 @@ static void flush_later(struct ws *w)
     loop_at_turn_end(w->shared->loop, &w->turn);
 }
 
+static void show_queues(const struct ws_shared *shared)
+{
+    count_set(COUNT_queue_bytes, shared->ledger.total);
+    count_set(COUNT_blob_bytes, blob_bytes_alive());
+}
+
+/* Asked for during a turn's flushes, so it runs when all of them are through. */
+static void on_settled(struct turn *t)
+{
+    show_queues(LIST_OF(t, struct ws_shared, settled));
+}
+
 static void account(struct ws *w)
 {
     struct ledger *ledger = &w->shared->ledger;
     ledger_update(ledger, &w->queued, w->conn.out.bytes);
-    count_set(COUNT_queue_bytes, ledger->total);
     count_peak(COUNT_queue_bytes_peak, ledger->total);
-    count_set(COUNT_blob_bytes, blob_bytes_alive());
-}
-
-/* Control frames have their own small room beyond the mark: a pong and a close always fit. */
-static void push_control(struct ws *w, struct blob *frame)
-{
-    sendq_push(&w->conn.out, frame);
-    account(w);
-    flush_later(w);
+    if (ledger->total > count_get(COUNT_queue_bytes) + UNSHOWN_MAX_BYTES)
+        show_queues(w->shared);
 }
 
 static void set_kernel(struct ws *w, struct sock_memory now)
@@ -82,7 +93,14 @@ static void leave_open(struct ws *w)
         return;
     hub_leave(w->shared->hub, &w->member);
     set_slow(w, false);
+    w->shared->open_count--;
     count_sub(COUNT_connections_open, 1);
+}
+
+/* What has not begun to leave will not be delivered. */
+static void abandon(struct ws *w)
+{
+    count_add(COUNT_deliveries_abandoned, sendq_drop_unstarted(&w->conn.out));
 }
 
 /* Its memory is given back at once, the object itself at the end of the turn. */
@@ -90,6 +108,8 @@ static void die(struct ws *w, bool reset)
 {
     if (w->state == WS_DEAD)
         return;
+    if (w->state == WS_OPEN)
+        abandon(w);
     leave_open(w);
     link_remove(&w->link);
     w->state = WS_DEAD;
@@ -101,13 +121,14 @@ static void die(struct ws *w, bool reset)
 
 static void begin_closing(struct ws *w, int code, const char *reason)
 {
-    uint64_t now_ns = loop_now_ns(w->shared->loop);
     leave_open(w);
     w->state = WS_CLOSING;
-    w->deadline_ns = now_ns + w->shared->evict_grace_ns;
+    w->closing_ns = loop_now_ns(w->shared->loop);
     list_append(&w->shared->closing, &w->link);
     count_close_sent(code);
-    push_control(w, message_close_frame(code, reason, NULL, now_ns));
+    sendq_push(&w->conn.out, message_close_frame(code, reason, NULL, w->closing_ns));
+    account(w);
+    flush_later(w);
 }
 
 static void log_peer(const struct ws *w, enum log_level level, const char *what, int err)
@@ -123,7 +144,7 @@ static void evict(struct ws *w, int err)
     log_peer(w, LOG_WARN, "evict", err);
     count_add(err == ERR_BUDGET ? COUNT_evictions_budget : COUNT_evictions_mark, 1);
     w->evicted = true;
-    sendq_drop_unstarted(&w->conn.out);
+    abandon(w);
     begin_closing(w, err_close_code(err), err_text(err));
 }
 
@@ -132,6 +153,13 @@ void ws_close(struct ws *w, int err)
     if (w->state != WS_OPEN)
         return;
     begin_closing(w, err_close_code(err), err_text(err));
+}
+
+static void reset(struct ws *w, int err)
+{
+    log_peer(w, LOG_INFO, "reset", err);
+    count_add(COUNT_closes_reset, 1);
+    die(w, true);
 }
 
 /* A connection that is closing already has had its chance: if even its last frame is too much, it is reset.
@@ -143,7 +171,7 @@ static void keep_budget(struct ws_shared *shared)
         if (largest->state == WS_OPEN)
             evict(largest, ERR_BUDGET);
         else
-            die(largest, true);
+            reset(largest, ERR_BUDGET);
     }
 }
 
@@ -158,13 +186,13 @@ static bool make_room(struct ws *w, uint64_t size)
 {
     struct sendq *out = &w->conn.out;
     uint64_t mark = w->shared->policy.mark;
-    if (size + GAP_FRAME_SIZE > mark)
+    uint64_t wanted = size + (w->shared->gap_notice ? GAP_FRAME_SIZE : 0);
+    if (wanted > mark)
         return false;
-    uint64_t most = mark - size - GAP_FRAME_SIZE;
-    uint32_t told = gap_take_front(out);
-    uint32_t dropped = out->bytes > most ? sendq_drop_oldest(out, out->bytes - most) : 0;
-    count_add(COUNT_deliveries_dropped, dropped);
-    tell_gap(w, true, told + dropped);
+    uint64_t most = mark - wanted;
+    uint32_t missing;
+    count_add(COUNT_deliveries_dropped, gap_drop_oldest(out, most, &missing));
+    tell_gap(w, true, missing);
     return !policy_over(&w->shared->policy, out->bytes, size);
 }
 
@@ -217,12 +245,22 @@ static void deliver(struct member *m, struct cast *cast)
 
 static void peer_closes(struct ws *w, const struct message *message)
 {
+    bool had_ours = w->state == WS_CLOSING && w->conn.out.count == 0;
     count_close_seen(message->close_code);
-    w->peer_closed = true;
-    if (w->state == WS_OPEN)
-        begin_closing(w, message->close_code == 1005 ? 1000 : message->close_code, "");
-    else if (w->evicted)
+    w->input = INPUT_CLOSED;
+    if (w->evicted && had_ours)
         count_add(COUNT_evictions_confirmed, 1);
+    if (w->state == WS_OPEN) {
+        abandon(w);
+        begin_closing(w, message->close_code == 1005 ? 1000 : message->close_code, "");
+    }
+    flush_later(w);
+}
+
+static void push_urgent(struct ws *w, enum frame_opcode opcode, const void *payload, size_t size)
+{
+    conn_push_urgent(&w->conn, message_frame(opcode, payload, size, NULL, loop_now_ns(w->shared->loop)));
+    account(w);
     flush_later(w);
 }
 
@@ -234,8 +272,7 @@ static bool got(struct conn *c, const struct message *message)
     case MESSAGE_PONG: break;
     case MESSAGE_PING:
         if (w->state == WS_OPEN)
-            push_control(
-                w, message_frame(FRAME_PONG, message->at, message->size, NULL, loop_now_ns(w->shared->loop)));
+            push_urgent(w, FRAME_PONG, message->at, message->size);
         break;
     case MESSAGE_CLOSE: peer_closes(w, message); break;
     case MESSAGE_TEXT:
@@ -249,6 +286,15 @@ static bool got(struct conn *c, const struct message *message)
     return w->state != WS_DEAD;
 }
 
+/* Without the peer's Close there is nobody who would still take what is queued: the kernel is to forget it.
+ */
+static void stream_ended(struct ws *w)
+{
+    if (w->input != INPUT_CLOSED)
+        count_close_seen(1006);
+    die(w, w->input != INPUT_CLOSED);
+}
+
 static void settle_receive(struct ws *w, long result)
 {
     w->heard_ns = loop_now_ns(w->shared->loop);
@@ -256,14 +302,14 @@ static void settle_receive(struct ws *w, long result)
     if (result >= 0)
         return;
     if (result == ERR_CLOSED) {
-        if (!w->peer_closed)
-            count_close_seen(1006);
-        die(w, false);
+        stream_ended(w);
         return;
     }
     log_peer(w, LOG_INFO, "close", (int)result);
     count_add(COUNT_protocol_errors, 1);
-    w->deaf = true;
+    w->input = INPUT_IGNORED;
+    if (w->state == WS_OPEN)
+        abandon(w);
     ws_close(w, (int)result);
 }
 
@@ -287,8 +333,9 @@ static void ready(EV_P_ ev_io *io, int events)
     if (w->state == WS_DEAD)
         return;
     if (events & EV_READ)
-        settle_receive(w, w->deaf ? discard(w)
-                                  : conn_receive(&w->conn, w->shared->max_message, LOOP_SCRATCH_SIZE, got));
+        settle_receive(w, w->input == INPUT_IGNORED
+                              ? discard(w)
+                              : conn_receive(&w->conn, w->shared->max_message, LOOP_SCRATCH_SIZE, got));
     if (events & EV_WRITE)
         flush_later(w);
 }
@@ -298,23 +345,21 @@ static void flush(struct ws *w)
     uint32_t frames;
     size_t bytes;
     if (!conn_flush(&w->conn, &frames, &bytes)) {
-        if (!w->peer_closed)
-            count_close_seen(1006);
-        die(w, false);
+        stream_ended(w);
         return;
     }
     if (bytes > 0) {
         count_add(COUNT_writes, 1);
         count_add(COUNT_bytes_written, bytes);
-        count_add(COUNT_deliveries_written, frames);
+        count_add(COUNT_frames_written, frames);
         account(w);
     }
     if (w->state == WS_CLOSING && w->conn.out.count == 0) {
         if (w->evicted && frames > 0)
             count_add(COUNT_evictions_flushed, 1);
-        if (w->peer_closed)
+        if (w->input == INPUT_CLOSED)
             die(w, false);
-        else if (w->deaf)
+        else if (w->input == INPUT_IGNORED)
             stream_shutdown(&w->conn.stream);
     }
 }
@@ -322,12 +367,15 @@ static void flush(struct ws *w)
 static void turn_end(struct turn *t)
 {
     struct ws *w = LIST_OF(t, struct ws, turn);
+    loop_at_turn_end(w->shared->loop, &w->shared->settled);
     if (w->state != WS_DEAD)
         flush(w);
     if (w->state != WS_DEAD)
         return;
     turn_cancel(&w->turn);
     set_kernel(w, (struct sock_memory){0});
+    if (!w->reset) /* its last bytes may be in the kernel still, but not for ever */
+        sock_give_up_after(w->conn.stream.fd, w->shared->evict_grace_ns);
     conn_close(&w->conn, w->reset);
     free(w);
 }
@@ -336,6 +384,7 @@ void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub
 {
     *shared = (struct ws_shared){.loop = loop, .hub = hub};
     ledger_init(&shared->ledger);
+    turn_init(&shared->settled, on_settled);
     link_init(&shared->open);
     link_init(&shared->closing);
 }
@@ -353,6 +402,7 @@ void ws_open(struct ws_shared *shared, int fd, struct slice topic, uint64_t key,
     conn_open(&w->conn, shared->loop, fd, true, ready);
     list_append(&shared->open, &w->link);
     hub_join(shared->hub, topic, &w->member);
+    shared->open_count++;
     count_add(COUNT_connections_open, 1);
     if (size > 0)
         settle_receive(w, conn_take(&w->conn, rest, size, shared->max_message, got));
@@ -376,11 +426,11 @@ static void keep_alive(struct ws *w, uint64_t now_ns)
         return;
     if (!w->pinged) {
         w->pinged = true;
-        push_control(w, message_frame(FRAME_PING, "", 0, NULL, now_ns));
+        push_urgent(w, FRAME_PING, "", 0);
     } else if (silent_ns >= shared->ping_interval_ns + shared->ping_timeout_ns) {
         log_peer(w, LOG_INFO, "close", ERR_TIMEOUT);
         count_add(COUNT_ping_timeouts, 1);
-        sendq_drop_unstarted(&w->conn.out);
+        abandon(w);
         ws_close(w, ERR_TIMEOUT);
     }
 }
@@ -388,8 +438,8 @@ static void keep_alive(struct ws *w, uint64_t now_ns)
 void ws_sample(struct ws_shared *shared, unsigned most)
 {
     uint64_t now_ns = loop_now_ns(shared->loop);
-    unsigned open = (unsigned)count_get(COUNT_connections_open);
-    for (unsigned i = 0; i < most && i < open && !list_empty(&shared->open); i++) {
+    uint64_t count = shared->open_count < most ? shared->open_count : most;
+    for (uint64_t i = 0; i < count && !list_empty(&shared->open); i++) {
         struct ws *w = ws_first_open(shared);
         struct sock_memory now = {0};
         list_append(&shared->open, &w->link);
@@ -405,11 +455,9 @@ void ws_expire(struct ws_shared *shared)
     uint64_t now_ns = loop_now_ns(shared->loop);
     while (!list_empty(&shared->closing)) {
         struct ws *w = LIST_OF(shared->closing.next, struct ws, link);
-        if (now_ns < w->deadline_ns)
+        if (now_ns - w->closing_ns < shared->evict_grace_ns)
             return;
-        log_peer(w, LOG_INFO, "reset", ERR_TIMEOUT);
-        count_add(COUNT_closes_reset, 1);
-        die(w, true);
+        reset(w, ERR_TIMEOUT);
     }
 }
 

@@ -22,8 +22,10 @@ struct ws_shared {
     struct loop *loop;
     struct hub *hub;
     struct ledger ledger; /* queued bytes of every connection */
+    struct turn settled;  /* once all flushes of a turn are through: what is queued now is a backlog */
     struct link open;     /* connections in OPEN, in the order in which they are looked at next */
-    struct link closing;  /* connections in CLOSING, first deadline first */
+    struct link closing;  /* connections in CLOSING, longest first */
+    uint64_t open_count;
     struct policy policy;
     bool copy;       /* each subscriber queues its own copy */
     bool gap_notice; /* tell a client what a drop policy left out */
