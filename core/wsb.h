@@ -48,7 +48,8 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
 uint16_t wsb_server_port(const struct wsb_server *server);
 /* Changes live options; all of them or, on error, none. */
 int wsb_server_set(struct wsb_server *server, const char *const *settings, char *why, size_t why_size);
-/* Broadcasts to every subscriber of the topic; returns to how many. Text must be UTF-8. */
+/* Broadcasts to every subscriber of the topic; returns to how many. The text has to be UTF-8, which is not
+ * checked, and shorter than 2 GiB. */
 uint32_t wsb_server_publish(struct wsb_server *server, const char *topic, const void *text, size_t size);
 /* Stops listening and closes: drain with 1012 (service restart) spread over drain_window, stop with 1001
  * (going away) at once. done(arg) is called once nobody is connected any more; the server may be freed in it.
@@ -76,7 +77,8 @@ void wsb_swarm_stop(struct wsb_swarm *swarm, void (*done)(void *arg), void *arg)
 void wsb_swarm_free(struct wsb_swarm *swarm);
 
 /* A counter or gauge of this process by its name in count.def ("connections_open"); false for an unknown one.
- */
+ * They are the process's: with more than one server in it, the queue gauges are those of whichever wrote
+ * last. */
 bool wsb_count(const char *name, uint64_t *ret_value);
 
 #ifdef __cplusplus

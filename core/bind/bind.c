@@ -21,6 +21,12 @@ int bind_open(lua_State *L, const char *home)
     return 1;
 }
 
+void bind_set_text(lua_State *L, const char *field, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, field);
+}
+
 enum role bind_check_role(lua_State *L, int index)
 {
     enum role role = ROLE_SERVER;

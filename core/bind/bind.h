@@ -31,5 +31,6 @@ struct memlimit *bind_check_limit(lua_State *L, int index);
 /* Settings: a table of name = text, number or boolean at `index` becomes "name=value" texts, NULL-terminated
  * and pushed as one userdata that owns them all. A nil is an empty table. */
 const char *const *bind_settings(lua_State *L, int index);
+void bind_set_text(lua_State *L, const char *field, const char *text);
 /* "name=value" texts become a table on the stack. */
 void bind_push_settings(lua_State *L, const char *const *settings);

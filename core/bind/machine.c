@@ -2,6 +2,7 @@
 #include "bind/bind.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/count.h"
 #include "host/proc.h"
 #include "net/sock.h"
 #include "role/config.h"
@@ -15,12 +16,6 @@
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-static void set_text(lua_State *L, const char *field, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, field);
-}
 
 static void push_choices(lua_State *L, const char *choices)
 {
@@ -40,10 +35,10 @@ static int options(lua_State *L)
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++, o++) {
         lua_createtable(L, 0, 6);
-        set_text(L, "name", o->name);
-        set_text(L, "type", config_type_name(o->type));
-        set_text(L, "default", o->fallback);
-        set_text(L, "help", o->help);
+        bind_set_text(L, "name", o->name);
+        bind_set_text(L, "type", config_type_name(o->type));
+        bind_set_text(L, "default", o->fallback);
+        bind_set_text(L, "help", o->help);
         lua_pushboolean(L, o->live);
         lua_setfield(L, -2, "live");
         if (o->type == OPTION_CHOICE) {
@@ -55,29 +50,24 @@ static int options(lua_State *L)
     return 1;
 }
 
+static void push_rows(lua_State *L, const struct count_row *row, int count)
+{
+    for (int i = 0; i < count; i++, row++) {
+        lua_createtable(L, 0, 5);
+        bind_set_text(L, "role", row->role);
+        bind_set_text(L, "name", row->name);
+        bind_set_text(L, "kind", row->kind);
+        bind_set_text(L, "unit", row->unit);
+        bind_set_text(L, "help", row->help);
+        lua_rawseti(L, -2, luaL_len(L, -2) + 1);
+    }
+}
+
 static int metrics(lua_State *L)
 {
-    static const struct {
-        const char *role, *name, *kind, *unit, *help;
-    } rows[] = {
-#define COUNTER                             "counter"
-#define GAUGE                               "gauge"
-#define COUNT(role, name, kind, unit, help) {#role, #name, kind, unit, help},
-#define HIST(role, name, help)              {#role, #name, "histogram", "seconds", help},
-#include "base/count.def"
-#undef COUNT
-#undef HIST
-    };
     lua_newtable(L);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        lua_createtable(L, 0, 5);
-        set_text(L, "role", rows[i].role);
-        set_text(L, "name", rows[i].name);
-        set_text(L, "kind", rows[i].kind);
-        set_text(L, "unit", rows[i].unit);
-        set_text(L, "help", rows[i].help);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
+    push_rows(L, count_rows, COUNT_IDS);
+    push_rows(L, count_hist_rows, HIST_IDS);
     return 1;
 }
 
@@ -161,11 +151,11 @@ static int system_name(lua_State *L)
     struct utsname name = {0};
     uname(&name);
     lua_createtable(L, 0, 5);
-    set_text(L, "sysname", name.sysname);
-    set_text(L, "release", name.release);
-    set_text(L, "version", name.version);
-    set_text(L, "machine", name.machine);
-    set_text(L, "nodename", name.nodename);
+    bind_set_text(L, "sysname", name.sysname);
+    bind_set_text(L, "release", name.release);
+    bind_set_text(L, "version", name.version);
+    bind_set_text(L, "machine", name.machine);
+    bind_set_text(L, "nodename", name.nodename);
     return 1;
 }
 
@@ -179,7 +169,7 @@ static int listen_error(lua_State *L)
 {
     lua_Integer port = luaL_checkinteger(L, 2);
     luaL_argcheck(L, port >= 0 && port <= UINT16_MAX, 2, "0 to 65535");
-    int fd = sock_listen(luaL_checkstring(L, 1), (uint16_t)port, 1, &(struct sock_options){0});
+    int fd = sock_listen(luaL_checkstring(L, 1), (uint16_t)port, 1, 0);
     if (fd >= 0) {
         close(fd);
         return 0;

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 
 static const char worker_type[] = "wsb.Worker";
@@ -27,7 +28,7 @@ struct note {
 /* One loop a process, so one of these. */
 static struct {
     struct ev_loop *loop;
-    ev_signal interrupt, terminate;
+    ev_signal interrupt, terminate, hang_up;
     ev_timer timeout;
     struct note *first, **last;
 } run = {.last = &run.first};
@@ -75,16 +76,16 @@ static void on_signal(EV_P_ ev_signal *watcher, int events)
     note(NULL, watcher->signum, NULL);
 }
 
+static void watch_signal(ev_signal *watcher, int number)
+{
+    ev_signal_init(watcher, on_signal, number);
+    ev_signal_start(run.loop, watcher);
+}
+
 static void on_timeout(EV_P_ ev_timer *timer, int events)
 {
     (void)timer, (void)events;
     ev_break(loop, EVBREAK_ALL);
-}
-
-static void set_text(lua_State *L, const char *field, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, field);
 }
 
 static void set_integer(lua_State *L, const char *field, lua_Integer value)
@@ -95,7 +96,7 @@ static void set_integer(lua_State *L, const char *field, lua_Integer value)
 
 static void push_exit(lua_State *L, int status)
 {
-    set_text(L, "kind", "exit");
+    bind_set_text(L, "kind", "exit");
     if (WIFSIGNALED(status))
         set_integer(L, "signal", WTERMSIG(status));
     else
@@ -106,8 +107,8 @@ static void push_message(lua_State *L, const struct ctl_message *message)
 {
     bool ready = strcmp(message->verb, "ready") == 0;
     bool reply = strcmp(message->verb, "reply") == 0;
-    set_text(L, "kind", ready ? "ready" : reply ? "reply" : "notice");
-    set_text(L, "name", message->verb);
+    bind_set_text(L, "kind", ready ? "ready" : reply ? "reply" : "notice");
+    bind_set_text(L, "name", message->verb);
     set_integer(L, "seq", (lua_Integer)message->seq);
     bind_push_settings(L, message->setting);
     lua_getfield(L, -1, "error");
@@ -130,7 +131,7 @@ static void push_note(lua_State *L, const struct note *n)
     } else if (n->worker != NULL) {
         push_exit(L, n->status);
     } else {
-        set_text(L, "kind", "signal");
+        bind_set_text(L, "kind", "signal");
         set_integer(L, "signal", n->status);
     }
 }
@@ -204,15 +205,19 @@ static int spawn(lua_State *L)
     struct child_plan plan = {.role = bind_check_role(L, 1)};
     char why[512];
     lua_settop(L, 3);
-    if (!lua_isnil(L, 3)) {
-        if (lua_getfield(L, 3, "limit") != LUA_TNIL)
-            plan.limit = bind_check_limit(L, -1);
-        lua_getfield(L, 3, "log");
-        plan.log_path = lua_tostring(L, -1);
+    if (lua_isnil(L, 3)) {
+        lua_newtable(L);
+        lua_replace(L, 3);
     }
+    if (lua_getfield(L, 3, "limit") != LUA_TNIL)
+        plan.limit = bind_check_limit(L, -1);
+    lua_getfield(L, 3, "log");
+    plan.log_path = lua_tostring(L, -1);
     plan.settings = bind_settings(L, 2);
-    struct bound_worker *w = lua_newuserdatauv(L, sizeof *w, 0);
+    struct bound_worker *w = lua_newuserdatauv(L, sizeof *w, 1);
     int index = lua_gettop(L);
+    lua_pushvalue(L, 3); /* the limit lives as long as what it limits */
+    lua_setiuservalue(L, index, 1);
     *w = (struct bound_worker){.owner = {on_said, on_exited}};
     luaL_setmetatable(L, worker_type);
     remember(L, w, index);
@@ -250,7 +255,8 @@ static int worker_send(lua_State *L)
     struct bound_worker *w = check_worker(L);
     const char *verb = luaL_checkstring(L, 2);
     lua_settop(L, 3);
-    child_send(w->child, verb, ++w->seq, bind_settings(L, 3));
+    if (child_send(w->child, verb, ++w->seq, bind_settings(L, 3)) < 0)
+        return luaL_error(L, "%s cannot be sent: too long, a line break in a value, or nobody listens", verb);
     lua_pushinteger(L, (lua_Integer)w->seq);
     return 1;
 }
@@ -263,17 +269,10 @@ static int worker_kill(lua_State *L)
 
 static int worker_counts(lua_State *L)
 {
-    static const char *const names[] = {
-#define COUNT(role, name, kind, unit, help) #name,
-#define HIST(role, name, help)
-#include "base/count.def"
-#undef COUNT
-#undef HIST
-    };
     const struct page *page = child_page(check_worker(L)->child);
     lua_createtable(L, 0, COUNT_IDS);
     for (int i = 0; i < COUNT_IDS; i++)
-        set_integer(L, names[i], (lua_Integer)page->count[i]);
+        set_integer(L, count_rows[i].name, (lua_Integer)page->count[i]);
     return 1;
 }
 
@@ -295,17 +294,15 @@ static int worker_closes(lua_State *L)
 
 static int worker_hist(lua_State *L)
 {
-    static const char *const names[] = {
-#define COUNT(role, name, kind, unit, help)
-#define HIST(role, name, help) #name,
-#include "base/count.def"
-#undef COUNT
-#undef HIST
-        NULL,
-    };
     const struct page *page = child_page(check_worker(L)->child);
-    bind_push_hist(L, &page->hist[luaL_checkoption(L, 2, NULL, names)]);
-    return 1;
+    const char *name = luaL_checkstring(L, 2);
+    for (int i = 0; i < HIST_IDS; i++) {
+        if (strcmp(name, count_hist_rows[i].name) == 0) {
+            bind_push_hist(L, &page->hist[i]);
+            return 1;
+        }
+    }
+    return luaL_argerror(L, 2, "no such histogram");
 }
 
 static int worker_sample(lua_State *L)
@@ -366,11 +363,10 @@ void bind_run(lua_State *L)
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
-    run.loop = ev_default_loop(0);
+    run.loop = ev_loop_new(0); /* the default loop would reap the children that a script starts by io.popen */
     ev_timer_init(&run.timeout, on_timeout, 0, 0);
-    ev_signal_init(&run.interrupt, on_signal, SIGINT);
-    ev_signal_init(&run.terminate, on_signal, SIGTERM);
-    ev_signal_start(run.loop, &run.interrupt);
-    ev_signal_start(run.loop, &run.terminate);
+    watch_signal(&run.interrupt, SIGINT);
+    watch_signal(&run.terminate, SIGTERM);
+    watch_signal(&run.hang_up, SIGHUP);
     luaL_setfuncs(L, functions, 0);
 }

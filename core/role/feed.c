@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-/* Messages that are due at once leave together, but not so many that the loop's other work waits. */
-enum { BURST_MAX = 256 };
+/* Messages that are due at once leave together, but not for so long that the loop's other work waits. */
+static const uint64_t BURST_MAX_NS = 5 * NS_PER_MS;
 
 struct feed {
     struct loop *loop;
@@ -53,10 +53,10 @@ static void emit_one(struct feed *f)
 static void ring(struct alarm *a)
 {
     struct feed *f = LIST_OF(a, struct feed, alarm);
-    for (int i = 0; i < BURST_MAX && f->plan.rate > 0 && !over(f); i++) {
-        if (next_ns(f) > loop_refresh(f->loop))
-            break;
+    uint64_t began_ns = loop_refresh(f->loop), now_ns = began_ns;
+    while (f->plan.rate > 0 && !over(f) && next_ns(f) <= now_ns && now_ns - began_ns < BURST_MAX_NS) {
         emit_one(f);
+        now_ns = loop_refresh(f->loop);
     }
     if (f->plan.rate <= 0)
         return;

@@ -32,18 +32,10 @@ bool wsb_options(const char *role_name, size_t index, struct wsb_option *ret_opt
     return true;
 }
 
-static const char *const count_names[] = {
-#define COUNT(role, name, kind, unit, help) #name,
-#define HIST(role, name, help)
-#include "base/count.def"
-#undef COUNT
-#undef HIST
-};
-
 bool wsb_count(const char *name, uint64_t *ret_value)
 {
     for (size_t i = 0; i < COUNT_IDS; i++) {
-        if (strcmp(name, count_names[i]) == 0) {
+        if (strcmp(name, count_rows[i].name) == 0) {
             *ret_value = count_get((enum count_id)i);
             return true;
         }

@@ -78,11 +78,10 @@ static void on_feed(struct feed_owner *owner, const struct stamp *stamp, struct 
 {
     struct wsb_server *s = LIST_OF(owner, struct wsb_server, feed_owner);
     const char *topic = s->config.feed_topic.at;
-    uint64_t keys = s->config.feed_keys;
     uint64_t now_ns = loop_now_ns(s->loop);
     if (now_ns > stamp->intended_ns)
         count_add(COUNT_feed_late_ns, now_ns - stamp->intended_ns);
-    publish(s, (struct slice){topic, strlen(topic)}, payload, 1 + stamp->sequence % (keys > 0 ? keys : 1));
+    publish(s, (struct slice){topic, strlen(topic)}, payload, 1 + stamp->sequence % s->config.feed_keys);
 }
 
 static int admit(struct door_owner *owner, struct slice path)
@@ -90,7 +89,7 @@ static int admit(struct door_owner *owner, struct slice path)
     struct wsb_server *s = LIST_OF(owner, struct wsb_server, door_owner);
     if (s->config.path.at[0] != '\0' && !slice_is(path, s->config.path.at))
         return ERR_HTTP_NOT_FOUND;
-    return count_get(COUNT_connections_open) >= s->config.max_connections ? ERR_CAPACITY : 0;
+    return s->shared.open_count >= s->config.max_connections ? ERR_CAPACITY : 0;
 }
 
 /* A publisher names the key of its messages (?key=NAME), or they all have that of their topic. */
@@ -133,7 +132,7 @@ static void run_feed(struct wsb_server *s, double rate)
 static void leave_step(struct wsb_server *s)
 {
     uint64_t now_ns = loop_now_ns(s->loop);
-    uint64_t open = count_get(COUNT_connections_open);
+    uint64_t open = s->shared.open_count;
     uint64_t share = open;
     if (now_ns < s->leave_until_ns) {
         double ticks_left = (double)(s->leave_until_ns - now_ns) / (TICK_S * 1e9);
@@ -164,12 +163,7 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
 static int listen_at(struct wsb_server *s, char *why, size_t why_size)
 {
     const struct server_config *c = &s->config;
-    if (c->port > UINT16_MAX) {
-        snprintf(why, why_size, "port: %llu is not accepted; give 0 to 65535", (unsigned long long)c->port);
-        return ERR_OPTION_VALUE;
-    }
-    int fd = sock_listen(c->host.at, (uint16_t)c->port, (int)fmin((double)c->backlog, INT32_MAX),
-                         &s->door_config.sock);
+    int fd = sock_listen(c->host.at, (uint16_t)c->port, (int)c->backlog, c->receive_buffer);
     if (fd == ERR_OPTION_VALUE)
         snprintf(why, why_size, "host: '%s' is not accepted; give a numeric address or localhost",
                  c->host.at);
@@ -181,9 +175,25 @@ static int listen_at(struct wsb_server *s, char *why, size_t why_size)
 
 static bool check(const struct server_config *c, char *why, size_t why_size)
 {
-    if (c->feed_size < STAMP_SIZE || c->feed_size > UINT32_MAX / 2) {
-        snprintf(why, why_size, "feed_size: %llu is not accepted; give 48 bytes to 2 GiB",
-                 (unsigned long long)c->feed_size);
+    const struct {
+        const char *name;
+        uint64_t value, least, most;
+    } bounds[] = {
+        {"port", c->port, 0, UINT16_MAX},
+        {"backlog", c->backlog, 1, INT32_MAX},
+        {"max_connections", c->max_connections, 1, UINT32_MAX},
+        {"max_head", c->max_head, 1, INT32_MAX},
+        {"max_message", c->max_message, 1, UINT32_MAX / 2},
+        {"handshake_timeout", c->handshake_timeout, 1, INT64_MAX},
+        {"feed_size", c->feed_size, STAMP_SIZE, UINT32_MAX / 2},
+        {"feed_keys", c->feed_keys, 1, UINT32_MAX},
+    };
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
+        if (bounds[i].value >= bounds[i].least && bounds[i].value <= bounds[i].most)
+            continue;
+        snprintf(why, why_size, "%s: %llu is not accepted; give %llu to %llu", bounds[i].name,
+                 (unsigned long long)bounds[i].value, (unsigned long long)bounds[i].least,
+                 (unsigned long long)bounds[i].most);
         return false;
     }
     return true;
@@ -268,7 +278,7 @@ uint32_t wsb_server_publish(struct wsb_server *s, const char *topic, const void 
 static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done)(void *), void *arg)
 {
     log_line(LOG_INFO, "%s: closing %llu connections with %d", err_text(err),
-             (unsigned long long)count_get(COUNT_connections_open), err_close_code(err));
+             (unsigned long long)s->shared.open_count, err_close_code(err));
     s->leaving = err;
     s->leave_until_ns = loop_refresh(s->loop) + window_ns;
     s->done = done;

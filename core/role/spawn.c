@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,37 +25,43 @@ struct child {
     bool alive;
     int channel;
     struct page *page;
-    ev_io io;
-    ev_child exit;
+    int pidfd;
+    ev_io io;   /* the channel */
+    ev_io exit; /* the pidfd */
 };
 
-/* What child_spawn hands to the process between fork and exec. */
+/* What child_spawn hands to the process between fork and exec; -1 where there is none. */
 struct handover {
     int channel, page, log, failure; /* failure: where the errno goes if it comes to no exec */
 };
 
-/* Descriptors are moved out of the way first: one of them may already be 3 or 4. */
 static bool place(int fd, int target)
 {
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, CHILD_PAGE_FD + 1);
-    return high >= 0 && dup2(high, target) >= 0;
+    return fd < 0 || dup2(fd, target) >= 0;
 }
 
 static _Noreturn void become_worker(const struct child_plan *plan, const struct handover *h)
 {
     char program[] = "/proc/self/exe", name[] = "wsb", flag[] = CHILD_ARGUMENT, role[16];
     char *arguments[] = {name, flag, role, NULL};
-    int failure = fcntl(h->failure, F_DUPFD_CLOEXEC, CHILD_PAGE_FD + 1);
-    int page = fcntl(h->page, F_DUPFD_CLOEXEC, CHILD_PAGE_FD + 1);
     snprintf(role, sizeof role, "%s", config_role_name(plan->role));
     setpgid(0, 0); /* ^C on the terminal is for the controller, which knows in what order to end things */
-    if ((h->log < 0 || dup2(h->log, STDERR_FILENO) >= 0) && place(h->channel, CHILD_CHANNEL_FD) &&
-        dup2(page, CHILD_PAGE_FD) >= 0 && (plan->limit == NULL || memlimit_enter(plan->limit) == 0))
+    if (place(h->log, STDERR_FILENO) && place(h->channel, CHILD_CHANNEL_FD) &&
+        place(h->page, CHILD_PAGE_FD) && (plan->limit == NULL || memlimit_enter(plan->limit) == 0))
         execv(program, arguments);
     int error = errno;
-    if (write(failure, &error, sizeof error) < 0)
+    if (write(h->failure, &error, sizeof error) < 0)
         _exit(126);
     _exit(127);
+}
+
+/* Out of the way of the numbers that the worker expects, so that placing one never overwrites another. */
+static int high(int fd)
+{
+    int moved = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_PAGE_FD + 1);
+    if (fd >= 0)
+        close(fd);
+    return moved;
 }
 
 static struct page *page_new(int *ret_fd)
@@ -90,12 +97,12 @@ static int start(struct child *c, const struct child_plan *plan, struct handover
     int failure[2];
     if (pipe2(failure, O_CLOEXEC) < 0)
         return errno;
-    h->failure = failure[1];
+    h->failure = high(failure[1]);
     c->pid = fork();
     if (c->pid == 0)
         become_worker(plan, h);
     int error = c->pid < 0 ? errno : 0;
-    close(failure[1]);
+    close(h->failure);
     if (error == 0 && (error = await_exec(failure[0])) != 0)
         waitpid(c->pid, NULL, 0);
     close(failure[0]);
@@ -114,23 +121,25 @@ static void on_channel(EV_P_ ev_io *io, int events)
         ev_io_stop(loop, io);
 }
 
-static void on_exit_status(EV_P_ ev_child *watcher, int events)
+static void on_exit_status(EV_P_ ev_io *watcher, int events)
 {
     struct child *c = watcher->data;
-    ev_child_stop(loop, watcher);
+    int status = 0;
+    if (waitpid(c->pid, &status, WNOHANG) != c->pid)
+        return;
+    ev_io_stop(loop, watcher);
     on_channel(loop, &c->io, events); /* its last words come before its end */
     c->alive = false;
-    c->owner->exited(c->owner, c, watcher->rstatus);
+    c->owner->exited(c->owner, c, status);
 }
 
 static void watch(struct child *c)
 {
-    c->alive = true;
     ev_io_init(&c->io, on_channel, c->channel, EV_READ);
-    ev_child_init(&c->exit, on_exit_status, c->pid, 0);
+    ev_io_init(&c->exit, on_exit_status, c->pidfd, EV_READ);
     c->io.data = c->exit.data = c;
     ev_io_start(c->loop, &c->io);
-    ev_child_start(c->loop, &c->exit);
+    ev_io_start(c->loop, &c->exit);
 }
 
 static void close_some(const int *fd, int count)
@@ -140,39 +149,55 @@ static void close_some(const int *fd, int count)
             close(fd[i]);
 }
 
+/* Everything the worker needs; 0 or an errno. */
+static int prepare(struct child *c, const struct child_plan *plan, struct handover *h)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return errno;
+    c->channel = pair[0];
+    h->channel = high(pair[1]);
+    c->page = page_new(&h->page);
+    if (c->page == NULL)
+        return errno;
+    h->page = high(h->page);
+    if (plan->log_path != NULL)
+        h->log = high(open(plan->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    return h->channel < 0 || h->page < 0 || (plan->log_path != NULL && h->log < 0) ? errno : 0;
+}
+
+/* Sends what it is to be and watches it; 0 or an errno. */
+static int attach(struct child *c, const struct child_plan *plan)
+{
+    c->alive = true;
+    c->pidfd = pidfd_open(c->pid, 0);
+    if (c->pidfd < 0)
+        return errno;
+    if (ctl_send(c->channel, "configure", 0, plan->settings) == ERR_OPTION_VALUE)
+        return EINVAL; /* otherwise it died already, and its exit will tell */
+    fcntl(c->channel, F_SETFL, O_NONBLOCK);
+    watch(c);
+    return 0;
+}
+
 struct child *child_spawn(struct ev_loop *loop, const struct child_plan *plan, struct child_owner *owner,
                           char *why, size_t why_size)
 {
     struct child *c = mem_zero(sizeof *c);
     struct handover h = {-1, -1, -1, -1};
-    int pair[2] = {-1, -1};
-    int error = 0;
-    *c = (struct child){.loop = loop, .owner = owner, .role = plan->role};
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
-        (c->page = page_new(&h.page)) == NULL)
-        error = errno;
-    if (error == 0 && plan->log_path != NULL) {
-        h.log = open(plan->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-        error = h.log < 0 ? errno : 0;
-    }
-    h.channel = pair[1];
-    c->channel = pair[0];
+    *c = (struct child){.loop = loop, .owner = owner, .role = plan->role, .channel = -1, .pidfd = -1};
+    int error = prepare(c, plan, &h);
     if (error == 0)
         error = start(c, plan, &h);
+    if (error == 0)
+        error = attach(c, plan);
     close_some((int[]){h.channel, h.page, h.log}, 3);
-    if (error != 0) {
-        snprintf(why, why_size, "%s worker: cannot be started: %s", config_role_name(plan->role),
-                 strerror(error));
-        if (c->page != NULL)
-            munmap(c->page, sizeof *c->page);
-        close_some(&c->channel, 1);
-        free(c);
-        return NULL;
-    }
-    ctl_send(c->channel, "configure", 0, plan->settings); /* if it died already, its exit will tell */
-    fcntl(c->channel, F_SETFL, O_NONBLOCK);
-    watch(c);
-    return c;
+    if (error == 0)
+        return c;
+    snprintf(why, why_size, "%s worker: cannot be started: %s", config_role_name(plan->role),
+             strerror(error));
+    child_free(c);
+    return NULL;
 }
 
 pid_t child_pid(const struct child *c)
@@ -211,12 +236,13 @@ void child_free(struct child *c)
     if (c == NULL)
         return;
     ev_io_stop(c->loop, &c->io);
-    ev_child_stop(c->loop, &c->exit);
+    ev_io_stop(c->loop, &c->exit);
     if (c->alive) {
         kill(c->pid, SIGKILL);
         waitpid(c->pid, NULL, 0);
     }
-    close(c->channel);
-    munmap(c->page, sizeof *c->page);
+    close_some((int[]){c->channel, c->pidfd}, 2);
+    if (c->page != NULL)
+        munmap(c->page, sizeof *c->page);
     free(c);
 }

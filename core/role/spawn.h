@@ -35,7 +35,7 @@ struct child_plan {
     const char *log_path;         /* its stderr is appended there; NULL: this process's */
 };
 
-/* On the default loop (SIGCHLD needs it). NULL when it could not even be executed: `why` says. Whether its
+/* NULL when it could not even be executed: `why` says. Whether its
  * settings are accepted comes later: "ready", or "failed" with why=... and then its exit. */
 struct child *child_spawn(struct ev_loop *loop, const struct child_plan *plan, struct child_owner *owner,
                           char *why, size_t why_size);

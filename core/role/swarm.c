@@ -11,16 +11,18 @@
 #include "base/err.h"
 #include "base/fnv.h"
 #include "net/loop.h"
+#include "net/sock.h"
 #include "peer/client.h"
 #include "peer/gap.h"
 #include "wire/stamp.h"
 #include "wsb.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static const double TICK_S = 0.02;
+enum { TICKS_A_SECOND = 50 };
 
 /* How long clients get to answer the swarm's own Close before they are reset. */
 static const uint64_t STOP_GRACE_NS = 2 * NS_PER_S;
@@ -29,6 +31,7 @@ struct swarm_client {
     struct client client;
     struct link link;
     struct sequence sequence;
+    bool orphaned; /* its connection has ended while it was not reading */
 };
 
 struct wsb_swarm {
@@ -46,8 +49,11 @@ struct wsb_swarm {
     uint64_t started; /* clients whose connection was begun */
     uint64_t settled; /* clients that came up or failed */
     uint64_t connect_ns;
-    uint64_t start_ns; /* 0 before start */
-    bool unbounded;    /* every client reads all there is */
+    uint64_t start_ns;   /* 0 before start */
+    bool unbounded;      /* every client reads all there is */
+    uint64_t allowed_ns; /* when the last allowance was given out */
+    double owed_bytes;   /* of which only whole ones are given out */
+    uint64_t ticks;
     bool stopping;
     uint64_t stop_ns;
     void (*done)(void *);
@@ -135,7 +141,7 @@ static void note_schedule(struct wsb_swarm *s, const struct stamp *stamp, size_t
 static void on_publish(struct feed_owner *owner, const struct stamp *stamp, struct slice payload)
 {
     struct wsb_swarm *s = LIST_OF(owner, struct wsb_swarm, feed_owner);
-    struct client *c = &s->client[stamp->sequence % s->config.clients].client;
+    struct client *c = &s->client->client;
     uint64_t now_ns = loop_now_ns(s->loop);
     count_add(COUNT_publish_offered, 1);
     count_add(COUNT_publish_bytes, payload.size);
@@ -147,6 +153,7 @@ static void on_publish(struct feed_owner *owner, const struct stamp *stamp, stru
     }
     client_send(c, FRAME_TEXT, payload.at, payload.size);
     count_add(COUNT_publish_sent, 1);
+    count_set(COUNT_publish_backlog_bytes, c->conn.out.bytes);
 }
 
 static void on_finished(struct feed_owner *owner)
@@ -189,18 +196,30 @@ static bool stall_time(const struct swarm_config *c, uint64_t since_ns)
     return c->stall_duration == 0 || since_ns < c->stall_after + c->stall_duration;
 }
 
-/* What each client may read until the next tick. */
-static uint64_t allowance(const struct wsb_swarm *s, uint64_t now_ns)
+/* What each client may read until the next tick. Parts of a byte are owed to the next one. */
+static uint64_t allowance(struct wsb_swarm *s, uint64_t now_ns)
 {
+    double elapsed_ns = (double)(now_ns - s->allowed_ns);
+    s->allowed_ns = now_ns;
     if (s->start_ns == 0)
         return UINT64_MAX;
     if (stall_time(&s->config, now_ns - s->start_ns))
         return 0;
-    return s->config.read_rate > 0 ? (uint64_t)(s->config.read_rate * TICK_S) : UINT64_MAX;
+    if (s->config.read_rate <= 0)
+        return UINT64_MAX;
+    s->owed_bytes = fmod(s->owed_bytes, 1) + s->config.read_rate * elapsed_ns / NS_PER_S;
+    return (uint64_t)s->owed_bytes;
 }
 
 /* A client that does not read learns only from the kernel that its connection has ended. It then reads what
- * is left, as a program would that at last looks at its socket, and finds out how it ended. */
+ * is left, as a program would that at last looks at its socket, and finds out how it ended. Each is looked at
+ * once a second: asking for all of them at every tick would cost the generator a core. */
+static bool found_orphaned(const struct wsb_swarm *s, const struct swarm_client *sc)
+{
+    return (uint64_t)(sc - s->client) % TICKS_A_SECOND == s->ticks % TICKS_A_SECOND &&
+           client_orphaned(&sc->client);
+}
+
 static void behave(struct wsb_swarm *s, uint64_t now_ns)
 {
     uint64_t bytes = allowance(s, now_ns);
@@ -209,10 +228,10 @@ static void behave(struct wsb_swarm *s, uint64_t now_ns)
         return;
     s->unbounded = bytes == UINT64_MAX;
     for (struct link *at = s->up.next; at != &s->up; at = at->next) {
-        struct client *c = &LIST_OF(at, struct swarm_client, link)->client;
-        bool orphaned = bytes != UINT64_MAX && client_orphaned(c);
-        client_allow(c, orphaned ? UINT64_MAX : bytes);
-        stalled += bytes == 0 && !orphaned;
+        struct swarm_client *sc = LIST_OF(at, struct swarm_client, link);
+        sc->orphaned = sc->orphaned || found_orphaned(s, sc);
+        client_allow(&sc->client, sc->orphaned ? UINT64_MAX : bytes);
+        stalled += bytes == 0 && !sc->orphaned;
     }
     count_set(COUNT_clients_stalled, stalled);
 }
@@ -234,6 +253,7 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     (void)loop, (void)events;
     struct wsb_swarm *s = timer->data;
     uint64_t now_ns = loop_refresh(s->loop);
+    s->ticks++;
     expire_coming(s, now_ns);
     if (s->stopping) {
         stop_step(s, now_ns);
@@ -249,6 +269,13 @@ static bool check(const struct swarm_config *c, struct url *ret_url, char *why, 
         snprintf(why, why_size, "url: '%s' is not accepted; give ws://host:port/path", c->url.at);
     else if (c->clients == 0)
         snprintf(why, why_size, "clients: 0 is not accepted; give 1 or more");
+    else if (!sock_is_address(ret_url->host))
+        snprintf(why, why_size, "url: host '%s' is not accepted; give a numeric address or localhost",
+                 ret_url->host);
+    else if (c->source.at[0] != '\0' && !sock_is_address(c->source.at))
+        snprintf(why, why_size, "source: '%s' is not accepted; give an IPv4 address", c->source.at);
+    else if (c->connect_timeout == 0)
+        snprintf(why, why_size, "connect_timeout: 0 is not accepted; give more");
     else if (c->connect_rate <= 0)
         snprintf(why, why_size, "connect_rate: 0 is not accepted; give more");
     else if (c->publish_size < STAMP_SIZE || c->publish_size > UINT32_MAX / 2)
@@ -304,7 +331,7 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     make_clients(s);
     s->unbounded = true;
     s->connect_ns = loop_now_ns(s->loop);
-    ev_timer_init(&s->tick, on_tick, 0, TICK_S);
+    ev_timer_init(&s->tick, on_tick, 0, 1.0 / TICKS_A_SECOND);
     s->tick.data = s;
     ev_timer_start(loop, &s->tick);
     return s;
@@ -343,6 +370,7 @@ void wsb_swarm_stop(struct wsb_swarm *s, void (*done)(void *arg), void *arg)
     s->done = done;
     s->done_arg = arg;
     feed_run(s->feed, &none, s->stop_ns);
+    count_set(COUNT_clients_stalled, 0);
     for (uint64_t i = 0; i < s->started; i++)
         client_close(&s->client[i].client, 1000);
 }
@@ -353,6 +381,10 @@ void wsb_swarm_free(struct wsb_swarm *s)
         return;
     ev_timer_stop(loop_ev(s->loop), &s->tick);
     feed_free(s->feed);
+    while (list_take(&s->up) != NULL) {
+        count_sub(COUNT_clients_open, 1);
+        count_add(COUNT_clients_closed, 1);
+    }
     for (uint64_t i = 0; i < s->started; i++)
         client_release(&s->client[i].client);
     loop_free(s->loop);

@@ -31,13 +31,12 @@ struct worker {
 typedef int command(struct worker *w, const char *const *settings, char *why, size_t why_size);
 
 struct verb {
-    const char *name;
+    const char *role, *name;
     command *run;
 };
 
 struct role_row {
     const char *name;
-    const struct verb *verbs;
     /* Makes the role and says "ready"; false with the reason in `why`. */
     bool (*begin)(struct worker *w, const char *const *settings, char *why, size_t why_size);
     void (*end)(struct worker *w);
@@ -141,26 +140,15 @@ static void swarm_end(struct worker *w)
     wsb_swarm_free(w->swarm);
 }
 
+static const struct verb verbs[] = {
+#define VERB(role, name, help) {#role, #name, role##_##name},
 #define NOTICE(...)
-#define VERB(role, name, help) VERB_##role(name)
-#define VERB_swarm(verb)
-#define VERB_server(verb) {#verb, server_##verb},
-static const struct verb server_verbs[] = {
 #include "role/ctl.def"
-    {NULL, NULL},
-};
-#undef VERB_swarm
-#undef VERB_server
-#define VERB_server(verb)
-#define VERB_swarm(verb) {#verb, swarm_##verb},
-static const struct verb swarm_verbs[] = {
-#include "role/ctl.def"
-    {NULL, NULL},
 };
 
 static const struct role_row roles[] = {
-    [ROLE_SERVER] = {"server", server_verbs, server_begin, server_end, server_stop},
-    [ROLE_SWARM] = {"swarm", swarm_verbs, swarm_begin, swarm_end, swarm_stop},
+    [ROLE_SERVER] = {"server", server_begin, server_end, server_stop},
+    [ROLE_SWARM] = {"swarm", swarm_begin, swarm_end, swarm_stop},
 };
 
 static void obey(struct worker *w, const struct ctl_message *message)
@@ -168,9 +156,9 @@ static void obey(struct worker *w, const struct ctl_message *message)
     char why[480] = "", error[512];
     int err = ERR_VERB;
     snprintf(why, sizeof why, "%s: no such command of the %s", message->verb, w->role->name);
-    for (const struct verb *v = w->role->verbs; v->name != NULL; v++)
-        if (strcmp(v->name, message->verb) == 0)
-            err = v->run(w, message->setting, why, sizeof why);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (strcmp(verbs[i].role, w->role->name) == 0 && strcmp(verbs[i].name, message->verb) == 0)
+            err = verbs[i].run(w, message->setting, why, sizeof why);
     snprintf(error, sizeof error, "error=%s", why);
     say("reply", message->seq, err < 0 ? (const char *[]){error, NULL} : NULL);
 }
