@@ -1,5 +1,6 @@
 -- Clients that stop reading make a broadcast server queue without limit until its memory limit kills it. The
--- fix is a high-water mark on every connection's queue. Both arms get the identical load; only the mark differs.
+-- fix is a high-water mark on every connection's queue. Both arms get the identical load, and differ in the
+-- mark alone.
 
 return {
   name = "backpressure",
@@ -24,8 +25,8 @@ return {
   },
 
   -- A copy per subscriber is what most servers make. The kernel's send buffer is set, because a default one
-  -- hides 4 MB per stalled reader where the server's own memory does not show it. A client counts as slow early,
-  -- so that those show which the mark evicts within a second.
+  -- hides 4 MB per stalled reader where the server's own memory does not show it. A client counts as slow
+  -- early, so that those show which the mark evicts within a second.
   setup = function(ctx)
     ctx:serve {
       memory_limit = ctx.opt.memory_limit, queue = ctx.opt.queue, send_buffer = "64KiB", slow_after = "100ms",
@@ -57,8 +58,8 @@ return {
     },
   },
 
-  columns = { "queue_bytes.max", "server_memory.max", "slow_clients.max", "slow_clients.last", "evictions_mark",
-    "fanout_lag{cohort:healthy}.p(99)", "delivered{cohort:healthy}.ratio" },
+  columns = { "queue_bytes.max", "server_memory.max", "slow_clients.max", "slow_clients.last",
+    "evictions_mark", "fanout_lag{cohort:healthy}.p(99)", "delivered{cohort:healthy}.ratio" },
   compare = { "server_memory.max", "queue_bytes.max", "fanout_lag{cohort:healthy}.p(99)",
     "delivered{cohort:healthy}.ratio", "slow_clients.last", "evictions_mark", "cpu.mean" },
 

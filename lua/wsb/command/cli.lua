@@ -75,13 +75,25 @@ end
 
 verbs["-h"] = verbs["--help"]
 
+-- Words that a verb takes after it; run passes on what its script makes of them.
+local TAKES = { help = 1, check = 1, list = 0, doctor = 0, ["--version"] = 0, ["--help"] = 0, ["-h"] = 0 }
+
+local function check_words(verb, args)
+  local extra = TAKES[verb] and args[TAKES[verb] + 1]
+  if extra then errors.raise(errors.USAGE, "%s: '%s' is a word too many: leave it out", verb, extra) end
+end
+
 local function dispatch(args)
   local first = args[1]
   if not first then
     io.stderr:write(USAGE)
     return errors.USAGE
   end
-  if verbs[first] then return verbs[first](table.move(args, 2, #args, 1, {})) end
+  if verbs[first] then
+    local rest = table.move(args, 2, #args, 1, {})
+    check_words(first, rest)
+    return verbs[first](rest)
+  end
   if first:sub(1, 1) == "-" and first ~= "-" then
     errors.raise(errors.USAGE, "option: '%s' is unknown here: %s", first,
       suggest.nearest(first, { "--help", "--version" }) and suggest.remedy(first, { "--help", "--version" })

@@ -93,8 +93,14 @@ end
 
 local function check_names(spec)
   local names = {}
-  for _, arm in ipairs(spec.arms) do
-    names[#names + 1] = arm.name
+  for i, arm in ipairs(spec.arms) do
+    local where = ("arms[%d].name"):format(i)
+    if suggest.contains(names, arm.name) then
+      errors.raise(errors.SCRIPT, "%s: '%s' is there already: choose another", where, arm.name)
+    elseif not arm.name:find("^[%w_-]+$") then
+      errors.refuse(where, arm.name, "letters, digits, - and _")
+    end
+    names[i] = arm.name
   end
   for name in pairs(spec.thresholds or {}) do
     if not suggest.contains(names, name) then

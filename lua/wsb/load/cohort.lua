@@ -184,10 +184,13 @@ function Cohort:died()
   return nil
 end
 
----The swarm counters of count.def, summed over its processes.
+---The swarm counters of count.def, summed over its processes, of which an empty cohort has none.
 ---@return table<string, integer>
 function Cohort:counts()
   local sum = {}
+  for _, metric in ipairs(core.metrics()) do
+    if metric.role == "swarm" and metric.kind ~= "histogram" then sum[metric.name] = 0 end
+  end
   for _, p in ipairs(self.processes) do
     for name, value in pairs(p.worker:counts()) do
       sum[name] = (sum[name] or 0) + value

@@ -152,6 +152,17 @@ local function publish_options(spec, where)
   return options
 end
 
+-- A schedule without messages, or without an end, would never be over.
+local function check_schedule(options)
+  for name, kind in pairs { publish_rate = "rate", publish_duration = "duration" } do
+    local value, accepted = units.read(kind, options[name])
+    if not value or value == 0 then
+      local where = "ctx:publish." .. name:sub(#"publish_" + 1)
+      errors.refuse(where, options[name], accepted or "more than 0")
+    end
+  end
+end
+
 ---Connects a publisher and begins the load: its schedule and the cohorts' faults. Returns at once; the run
 ---goes on until the schedule is over, whatever becomes of the server.
 ---@param spec table  rate, size, duration, arrival ("constant" or "poisson"), or any swarm option
@@ -162,6 +173,7 @@ function Context:publish(spec)
   if not options.publish_duration or not options.publish_rate then
     errors.raise(errors.SCRIPT, "ctx:publish: rate and duration: missing: give them, such as 100/s and 20s")
   end
+  check_schedule(options)
   options.url = target(self, options.url, "ctx:publish")
   local publisher = connect(self,
     { name = "publisher", n = 1, faults = {}, options = options, where = "ctx:publish" }, self.publishers)

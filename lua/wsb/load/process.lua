@@ -37,10 +37,11 @@ local function on_event(self, event)
   end
 end
 
----Starts a worker and waits until it is ready. Raises status 69 when it cannot be.
+---Starts a worker and waits until it is ready. Raises status 64 when it refuses its options, 69 when it
+---cannot be had.
 ---@param role wsb.Role
 ---@param values table<string, string|number|boolean>  by the names of config.def
----@param how {label: string, where: string, limit: wsb.MemoryLimit?, log: string?}
+---@param how {label: string, where: string, limit: wsb.MemoryLimit?, log: string?, remedy: string?}
 ---@return wsb.Process
 ---@async
 function process.start(role, values, how)
@@ -54,9 +55,13 @@ function process.start(role, values, how)
   task.listen(worker, function(event) on_event(self, event) end)
   local started, err = pcall(task.wait, function() return self.ready or self.exit end, READY_S)
   if self.ready and started then return self end
+  local epitaph = self:epitaph()
   self:close()
   if not started then error(err, 0) end
-  errors.raise(errors.ENVIRONMENT, "%s: %s: run `wsb doctor`", self.label, self:epitaph())
+  local refused = self.notices.failed
+  if refused then errors.raise(errors.USAGE, "%s: %s", how.where, refused.why) end
+  errors.raise(errors.ENVIRONMENT, "%s: could not start: %s: %s", self.label, epitaph,
+    how.remedy or "run `wsb doctor`")
 end
 
 ---@return boolean

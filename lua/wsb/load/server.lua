@@ -64,8 +64,9 @@ function server.start(options, how)
   if how.memory_limit then
     self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
   end
+  local remedy = self.limit and ("raise its memory limit (%s)"):format(core.format("size", self.limit_bytes))
   local ok, started = xpcall(process.start, errors.handler, "server", options,
-    { label = "server", where = "ctx:serve", limit = self.limit, log = how.log })
+    { label = "server", where = "ctx:serve", limit = self.limit, log = how.log, remedy = remedy })
   if not ok then
     if self.limit then self.limit:close() end
     error(started, 0)

@@ -150,7 +150,7 @@ function selector.unit(s)
   return kind.unit
 end
 
-local HIGHER = { delivered = true, messages_received = true, deliveries_written = true, clients_open = true,
+local HIGHER = { delivered = true, messages_received = true, frames_written = true, clients_open = true,
   clients_opened = true, connections_open = true, connections_upgraded = true, publish_sent = true }
 local LOWER = { missing = true, deliveries_dropped = true, gaps_told = true, messages_missed = true,
   messages_duplicate = true, messages_reordered = true, messages_corrupt = true, clients_failed = true,

@@ -60,7 +60,7 @@ local function unseen(entry)
   return false
 end
 
-local UNSEEN = "Closed with and not seen: a client that has stopped reading does not read its close frame either."
+local UNSEEN = "A client that has stopped reading does not read its close frame either."
 local MADE_UP = "1006 is never sent: the client makes it up when a connection ends without a close frame."
 
 local function notes_for(entry, notes)
