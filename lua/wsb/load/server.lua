@@ -30,11 +30,21 @@ local function check_address(host, port)
   local refused = core.listen_error(host, port)
   if not refused then return end
   local thing, remedy = "port", "choose another, or 0 for any free one"
-  if core.listen_error(host, 0) then
+  local no_host = core.listen_error(host, 0)
+  if no_host == "Invalid argument" then
+    errors.raise(errors.USAGE, "host: '%s' is not accepted: give a numeric address or localhost", host)
+  elseif no_host then
     thing, remedy = "host", "give an address of this machine"
   end
   errors.raise(errors.ENVIRONMENT, "%s: %s:%d cannot be listened on (%s): %s", thing, host, port, refused,
     remedy)
+end
+
+-- How a client on this machine names the host.
+local function url_host(host)
+  if host == "0.0.0.0" then return "127.0.0.1" end
+  if host == "::" then return "[::1]" end
+  return host:find(":", 1, true) and ("[%s]"):format(host) or host
 end
 
 local function make_limit(text, kind)
@@ -60,6 +70,7 @@ function server.start(options, how)
   local host = options.host or config.find("server", "host").default
   local port = config.read({ type = "count" }, options.port or 0) or 0
   check_address(host, port)
+  if how.log then options.log = options.log or "info" end -- a file is read afterwards, by people with questions
   local self = setmetatable({ options = options, asked_to_end = false }, Server)
   if how.memory_limit then
     self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
@@ -75,7 +86,7 @@ function server.start(options, how)
   self.port = math.tointeger(tonumber(started.ready.port)) or port
   local path = options.path
   if path == nil or path == "" then path = "/feed" end
-  self.url = ("ws://%s:%d%s"):format(host == "0.0.0.0" and "127.0.0.1" or host, self.port, path)
+  self.url = ("ws://%s:%d%s"):format(url_host(host), self.port, path)
   return self
 end
 
