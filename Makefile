@@ -31,9 +31,10 @@ WSB_LIBS    = $(shell $(PKG_CONFIG) --libs lua5.4) $(ENGINE_LIBS)
 PROGRAM := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c core/bind/*.c))
 ENGINE  := $(filter-out $(PROGRAM),$(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*/*.c)))
 UNIT    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
-C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] tests/unit/*.[ch])
+C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] tests/unit/*.[ch] tests/embed/*.c)
 TIDY    := $(patsubst %,$(BUILD)/tidy/%,$(filter %.c,$(C_FILES)))
-LUA     := tests/run $(shell find lua scripts runbook tests -name node_modules -prune -o -name '*.lua' -print)
+SCRIPTS := $(wildcard lua scripts runbook)
+LUA     := tests/run $(shell find $(SCRIPTS) tests -name node_modules -prune -o -name '*.lua' -print)
 
 all: $(BUILD)/wsb $(BUILD)/libwsb.a ## the program and the library (default)
 
@@ -103,7 +104,8 @@ install: all ## into DESTDIR/PREFIX
 	install -Dm644 -t $(TO)/include core/wsb.h
 	install -d $(TO)/lib/pkgconfig $(TO)/share/wsb
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' core/wsb.pc.in >$(TO)/lib/pkgconfig/wsb.pc
-	cp -R lua scripts runbook $(TO)/share/wsb/
+	cp -R $(SCRIPTS) $(TO)/share/wsb/
+	chmod -R u=rwX,go=rX $(TO)/share/wsb $(TO)/lib/pkgconfig/wsb.pc
 uninstall: ## what install put there
 	rm -rf $(addprefix $(DESTDIR)$(PREFIX)/,bin/wsb lib/libwsb.a include/wsb.h lib/pkgconfig/wsb.pc share/wsb)
 clean: ## what was built

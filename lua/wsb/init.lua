@@ -40,6 +40,12 @@ local wsb = {}
 ---@field max_lateness string?   p99 of the generator's lateness above which there is no verdict; 50ms
 ---@field writeup {lever: string, why: string, alternatives: {name: string, effect: string}[]?}?
 
+-- thresholds, by metric: an aggregate, a comparison and a value with its unit, as in
+--     server_memory = { "max<64MiB", "flatness<10%" }, evictions_mark = { "<1" },
+--     ["fanout_lag{cohort:healthy}"] = { "p(99)<100ms" }
+-- compare and columns, as text: "server_memory.max", "closes{code:1013}.sent". The head of
+-- wsb/measure/selector.lua shows the metrics with their aggregates and tags; wsb/load/context.lua is ctx.
+
 ---@type string
 wsb.version = core.version
 

@@ -48,7 +48,8 @@ function process.start(role, values, how)
   local encoded = config.encode(role, values, how.where)
   local ok, worker, why = pcall(core.spawn, role, encoded, { limit = how.limit, log = how.log })
   if not ok or not worker then
-    errors.raise(errors.ENVIRONMENT, "%s: cannot be started: %s", how.label, ok and why or worker)
+    local trouble = tostring(ok and why or worker):gsub("^%l+ worker: ", "")
+    errors.raise(errors.ENVIRONMENT, "%s: %s: see what `ulimit -a` allows", how.label, trouble)
   end
   local self = setmetatable({ role = role, label = how.label, worker = worker, log = how.log, notices = {},
     replies = {} }, Process)

@@ -70,7 +70,8 @@ function server.start(options, how)
   local host = options.host or config.find("server", "host").default
   local port = config.read({ type = "count" }, options.port or 0) or 0
   check_address(host, port)
-  if how.log then options.log = options.log or "info" end -- a file is read afterwards, by people with questions
+  -- A file is read afterwards, by people with questions.
+  if how.log then options.log = options.log or "info" end
   local self = setmetatable({ options = options, asked_to_end = false }, Server)
   if how.memory_limit then
     self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)

@@ -80,6 +80,7 @@ local function banner(verdict)
     ["aria-label"] = "Verdict",
     E.p {
       E.span { class = "word", verdict.sign .. " " .. verdict.word },
+      " ", -- for those who copy or hear it
       E.span { class = "what", verdict.claim },
     },
     reasons[1] and E.ul(reasons) or false,
