@@ -50,7 +50,8 @@ uint64_t ws_key(const struct ws *w);
 
 /* Begins to close with err's close code and text. Harmless unless OPEN. */
 void ws_close(struct ws *w, int err);
-/* Samples up to `most` open connections, those that waited longest first: kernel memory, slowness, pings. */
+/* Samples `most` open connections at most, those that waited longest first: kernel memory, slowness, pings.
+ */
 void ws_sample(struct ws_shared *shared, unsigned most);
 /* Resets connections in CLOSING whose grace is over. */
 void ws_expire(struct ws_shared *shared);

@@ -3,9 +3,11 @@
  *     SERVING -> LEAVING (drain or stop: no door, closes under way) -> done() */
 #include "role/config.h"
 #include "role/feed.h"
+#include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/rng.h"
 #include "net/loop.h"
 #include "net/sock.h"
 #include "peer/door.h"
@@ -19,10 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Sampling has a bounded cost: up to so many connections every tick are seen ten times a second, more of them
- * less often. */
-enum { SAMPLES_A_TICK = 1000 };
-static const double TICK_S = 0.1;
+/* Every connection is looked at ten times a second, a few at each tick; above 1,000 connections less often,
+ * so that the cost is bounded. */
+enum { SAMPLES_A_TICK = 100 };
+static const double TICK_S = 0.01, SAMPLE_EVERY_S = 0.1;
 
 struct wsb_server {
     struct server_config config;
@@ -35,6 +37,9 @@ struct wsb_server {
     struct feed_owner feed_owner;
     struct feed *feed;
     ev_timer tick;
+    struct rng rng;
+    uint64_t ticked_ns;
+    double samples_due;
     uint16_t port;
     int leaving; /* the ERR_ that connections are closed with, 0 while serving */
     uint64_t leave_until_ns;
@@ -142,12 +147,31 @@ static void leave_step(struct wsb_server *s)
         ws_close(ws_first_open(&s->shared), s->leaving);
 }
 
+/* At random around TICK_S: in step with a publisher, sampling would always see the same moment of its period.
+ */
+static void schedule_tick(struct wsb_server *s)
+{
+    s->tick.repeat = TICK_S * (0.5 + rng_unit(&s->rng));
+    ev_timer_again(loop_ev(s->loop), &s->tick);
+}
+
+static void sample(struct wsb_server *s)
+{
+    double elapsed_s = (double)(loop_now_ns(s->loop) - s->ticked_ns) / NS_PER_S;
+    s->ticked_ns = loop_now_ns(s->loop);
+    s->samples_due = fmin(s->samples_due + (double)s->shared.open_count * elapsed_s / SAMPLE_EVERY_S,
+                          fmin((double)s->shared.open_count, SAMPLES_A_TICK));
+    ws_sample(&s->shared, (unsigned)s->samples_due);
+    s->samples_due = fmod(s->samples_due, 1);
+}
+
 static void on_tick(EV_P_ ev_timer *timer, int events)
 {
     (void)loop, (void)events;
     struct wsb_server *s = timer->data;
+    schedule_tick(s);
     ws_expire(&s->shared);
-    ws_sample(&s->shared, SAMPLES_A_TICK);
+    sample(s);
     if (s->leaving == 0) {
         door_tick(s->door);
         return;
@@ -196,6 +220,10 @@ static bool check(const struct server_config *c, char *why, size_t why_size)
                  (unsigned long long)bounds[i].most);
         return false;
     }
+    if (c->path.at[0] != '\0' && c->path.at[0] != '/') {
+        snprintf(why, why_size, "path: '%s' is not accepted; give one that begins with /", c->path.at);
+        return false;
+    }
     return true;
 }
 
@@ -235,9 +263,10 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
     s->door = door_new(s->loop, fd, &s->door_owner, &s->door_config);
     run_feed(s, s->config.feed_rate);
     log_line(LOG_INFO, "listening on %s port %u", s->config.host.at, s->port);
-    ev_timer_init(&s->tick, on_tick, TICK_S, TICK_S);
+    rng_seed(&s->rng, clock_now_ns());
+    ev_init(&s->tick, on_tick);
     s->tick.data = s;
-    ev_timer_start(loop, &s->tick);
+    schedule_tick(s);
     return s;
 no_door:
     feed_free(s->feed);
