@@ -17,7 +17,7 @@ MODE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-p
 export WSB_SAN := 1
 else
 MODE := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-# Fat objects, so that any compiler can link libwsb.a; clang learnt to make them in 17 only.
+# With fat objects, which clang learnt to make in 17 only.
 LTO  := $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
 endif
 DEFINES = -D_GNU_SOURCE -Icore -I$(BUILD) $(CPPFLAGS)
@@ -38,18 +38,22 @@ LUA     := tests/run $(shell find $(SCRIPTS) tests -name node_modules -prune -o 
 
 all: $(BUILD)/wsb $(BUILD)/libwsb.a ## the program and the library (default)
 
-$(BUILD)/wsb: $(PROGRAM) $(BUILD)/libwsb.a
+$(BUILD)/wsb: $(PROGRAM) $(BUILD)/engine.a
 	$(say) $(COMPILE) $(LTO) $(LINK) -o $@ $^ $(WSB_LIBS)
-$(BUILD)/libwsb.a: $(ENGINE)
+$(BUILD)/engine.a: $(ENGINE)
 	$(say) rm -f $@ && $(AR) rcs $@ $^
+# For embedders: one object that shows nothing but wsb_*, so that their buf_free is theirs.
+$(BUILD)/libwsb.a: $(ENGINE)
+	$(say) $(COMPILE) $(LTO) $(LTO:-flto%=-flinker-output=nolto-rel) -r -o $(@:.a=.o) $^ && \
+	  objcopy -w --keep-global-symbol='wsb_*' $(@:.a=.o) && rm -f $@ && $(AR) rcs $@ $(@:.a=.o)
 $(PROGRAM): DEFINES += $(LUA_CFLAGS)
 $(PROGRAM) $(ENGINE): | $(BUILD)/version.h
 $(BUILD)/core/%.o: core/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(say) $(COMPILE) $(LTO) -MMD -MP -c -o $@ $<
-$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/libwsb.a
+$(BUILD)/unit/%: tests/unit/%.c $(BUILD)/engine.a
 	@mkdir -p $(@D)
-	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $< $(BUILD)/libwsb.a -lcmocka $(ENGINE_LIBS)
+	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $< $(BUILD)/engine.a -lcmocka $(ENGINE_LIBS)
 
 # Rewritten only when their text changes, so that another compiler or commit rebuilds what depends on it.
 $(BUILD)/flags: TEXT = $(COMPILE) $(LTO)

@@ -1,13 +1,22 @@
 /* wsb: a WebSocket broadcast server and a swarm of clients, as a C library.
  *
- *     struct ev_loop *loop = ev_default_loop(0);
- *     const char *settings[] = {"port=9001", "high_water_mark=256KiB", NULL};
- *     char why[256];
- *     struct wsb_server *server = wsb_server_new(loop, settings, why, sizeof why);
- *     if (server == NULL) { fprintf(stderr, "%s\n", why); exit(1); }
- *     wsb_server_publish(server, "/feed", "hello", 5);
- *     ev_run(loop, 0);
- *     wsb_server_free(server);
+ *     #include <ev.h>
+ *     #include <stdio.h>
+ *     #include <wsb.h>
+ *
+ *     int main(void)
+ *     {
+ *         const char *settings[] = {"port=9001", "high_water_mark=256KiB", "feed_rate=10/s", NULL};
+ *         char why[256];
+ *         struct wsb_server *server = wsb_server_new(EV_DEFAULT, settings, why, sizeof why);
+ *         if (server == NULL) {
+ *             fprintf(stderr, "%s\n", why);
+ *             return 1;
+ *         }
+ *         ev_run(EV_DEFAULT, 0); // until a callback of yours calls wsb_server_stop, and its done() ev_break
+ *         wsb_server_free(server);
+ *         return 0;
+ *     }
  *
  * Everything runs on the caller's libev loop and its one thread; nothing blocks. Settings are "name=value"
  * texts, NULL-terminated, with the names, units and defaults that wsb_options lists (or: wsb help serve).

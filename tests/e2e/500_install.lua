@@ -59,6 +59,32 @@ t.test("a program of one file compiles with pkg-config and runs a server and a s
     "received 40, open 0", "" }, "\n"), demo.stdout)
 end, { timeout = 130 })
 
+t.test("the example in wsb.h compiles as it stands", function()
+  local to = t.tmpdir()
+  local example = {}
+  for line in io.lines "core/wsb.h" do
+    local code = line:match "^ %*     ?(.*)$"
+    if line == " *" and #example > 0 then code = "" end
+    if line:find "^ %* %u" and #example > 0 then break end
+    table.insert(example, code)
+  end
+  local source = assert(io.open(to .. "/example.c", "w"))
+  source:write(table.concat(example, "\n"), "\n")
+  source:close()
+  assert(#example > 10, "no example found")
+  local compiled = t.run { "cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Icore", "-c", "-o",
+    to .. "/example.o", to .. "/example.c" }
+  assert(compiled.code == 0, compiled.stderr)
+end)
+
+t.test("the library shows nothing but wsb_*", function()
+  local shown = t.run { "nm", "-g", "--defined-only", BUILD .. "/libwsb.a" }
+  assert(shown.stdout:find " T wsb_server_new\n")
+  for name in shown.stdout:gmatch " [A-Z] (%S+)\n" do
+    assert(name:find "^wsb_", name)
+  end
+end)
+
 t.test("pkg-config knows the version and the directories of the installed library", function()
   local to = t.tmpdir()
   local prefix = make("install", to)
