@@ -2,6 +2,8 @@
 -- fix is a high-water mark on every connection's queue. Both arms get the identical load, and differ in the
 -- mark alone.
 
+local wsb = require "wsb"
+
 return {
   name = "backpressure",
   description = "Slow consumers exhaust a server's memory; a high-water mark per connection bounds it.",
@@ -65,8 +67,11 @@ return {
 
   charts = {
     { title = "Server memory: rss and kernel socket memory", series = "server_memory", unit = "bytes" },
-    { title = "Bytes queued for all clients", series = "queue_bytes", unit = "bytes", log = true,
-      lines = { { value = "$mark", label = "mark of one connection" } } },
+    { title = "Bytes queued for all clients", series = "queue_bytes", unit = "bytes",
+      lines = function(opt)
+        local label = ("%d × %s"):format(opt.stalled, wsb.format("size", opt.mark))
+        return { { value = opt.stalled * opt.mark, label = label } }
+      end },
     { title = "Fan-out lag of the healthy, p99 of each interval", series = "fanout_lag_p99", unit = "seconds",
       log = true },
     { title = "Slow clients", series = "slow_clients", unit = "count" },
@@ -80,15 +85,16 @@ return {
     lever = "A high-water mark on each connection's queue, with eviction (close code 1013) above it.",
     why = "The server dies because a queue that nobody drains grows by the whole broadcast: stalled clients "
       .. "x rate x size bytes a second, for as long as they stay. The mark is the one change that bounds it "
-      .. "where it arises: memory cannot exceed connections x mark, whatever the rate, the number of stalled "
-      .. "clients, or how long they stall. It costs a comparison per delivery and needs no agreement with "
+      .. "where it arises: the bytes queued cannot exceed connections x mark, whatever the rate or how long "
+      .. "clients stall. It costs a comparison per delivery and needs no agreement with "
       .. "the clients; the healthy do not notice it, because their queues are empty.",
     alternatives = {
       { name = "More memory",
         effect = "Postpones the death in proportion and changes nothing else: the growth has no end." },
       { name = "One shared copy of each message",
-        effect = "Divides the growth by the number of stalled clients, but a single one is then enough to "
-          .. "keep every message in memory (--queue shared shows it)." },
+        effect = "Divides the growth by the number of stalled clients, but one of them is enough to keep "
+          .. "every message in memory. With --queue shared the death comes later in that proportion: it "
+          .. "takes a longer --duration to see it." },
       { name = "Dropping messages above the mark",
         effect = "Bounds memory just as well and keeps the client, which then has gaps: right for telemetry, "
           .. "wrong for a feed that is a history (on_overflow = drop-oldest)." },

@@ -6,6 +6,7 @@ local environment = require "wsb.measure.environment"
 local errors = require "wsb.base.errors"
 local options = require "wsb.command.options"
 local run = require "wsb.run"
+local schema = require "wsb.command.schema"
 local selector = require "wsb.measure.selector"
 local task = require "wsb.base.task"
 local threshold = require "wsb.judge.threshold"
@@ -20,7 +21,7 @@ local QUIET_BYTES, QUIET_S = 16 * 1024 * 1024, 5
 ---@class wsb.HowToRun
 ---@field chosen wsb.Chosen
 ---@field declared wsb.Declared[]
----@field times integer            runs an arm
+---@field times integer            runs per arm
 ---@field seed integer
 ---@field limit_kind "auto"|"cgroup"|"rlimit"
 ---@field command string           that replays it
@@ -92,29 +93,58 @@ local DEFAULT_CHARTS = {
 
 local KINDS = { bytes = "size", seconds = "duration", count = "count" }
 
-local function charts_of(spec, limit)
+-- The lines of a chart, which may depend on options: then a function computes them.
+local function lines_of(chart, opt, where)
+  local lines = chart.lines or {}
+  if type(lines) == "function" then
+    lines = lines(opt)
+    schema.check_lines(lines, where)
+  end
+  local read = {}
+  for i, line in ipairs(lines) do
+    local value, accepted = units.read(KINDS[chart.unit] or "count", line.value)
+    if not value then errors.refuse(("%s[%d].value"):format(where, i), line.value, accepted) end
+    read[i] = { value = value, label = line.label }
+  end
+  return read
+end
+
+local function charts_of(spec, opt)
   local charts = {}
   for i, chart in ipairs(spec.charts or DEFAULT_CHARTS) do
-    local lines = {}
-    for j, line in ipairs(chart.lines or {}) do
-      local value, accepted = units.read(KINDS[chart.unit] or "count", line.value)
-      if not value then errors.refuse(("charts[%d].lines[%d]"):format(i, j), line.value, accepted) end
-      table.insert(lines, { value = value, label = line.label })
-    end
-    if limit and chart.series == "server_memory" then
-      table.insert(lines, { value = limit.bytes, label = "memory limit" })
-    end
     charts[i] = { title = chart.title, series = chart.series, unit = chart.unit or "count",
-      log = chart.log or false, lines = lines }
+      log = chart.log or false, lines = lines_of(chart, opt, ("charts[%d].lines"):format(i)) }
   end
   return charts
 end
 
--- An option's value as a person would write it.
+local function draw_limit(charts, limit)
+  for _, chart in ipairs(charts) do
+    if limit and chart.series == "server_memory" then
+      table.insert(chart.lines, { value = limit.bytes, label = "memory limit" })
+    end
+  end
+end
+
+-- An option's value as a person would write it; a size of 0 is no mark, no budget, no buffer size.
 local function written(role, name, value)
   local option = config.find(role, name)
+  if option.type == "size" and units.read("size", value) == 0 then return "none" end
   local is_quantity = type(value) == "number" and units.kinds[option.type]
   return is_quantity and core.format(option.type, value) or tostring(value)
+end
+
+-- What PROVEN means when the script does not say it.
+local function claim_of(spec, arms)
+  if spec.claim then return spec.claim end
+  local treatments = {}
+  for _, arm in ipairs(arms) do
+    if arm.role == "treatment" and arm.expect == "pass" then table.insert(treatments, arm.name) end
+  end
+  if #treatments == 0 then return nil end
+  local hold = #treatments == 1 and "holds its thresholds" or "hold their thresholds"
+  return ("%s %s under the load under which %s fails."):format(table.concat(treatments, " and "), hold,
+    arms[1].name)
 end
 
 local function arms_of(spec)
@@ -172,19 +202,20 @@ function experiment.run(spec, how)
   local started, from = os.date("!%Y-%m-%dT%H:%M:%SZ"), core.now()
   local max_lateness, accepted = units.read("duration", spec.max_lateness or MAX_LATENESS)
   if not max_lateness then errors.refuse("max_lateness", spec.max_lateness, accepted) end
-  local arms = arms_of(spec)
+  local arms, charts = arms_of(spec), charts_of(spec, how.chosen.values)
   local plan = { spec = spec, opt = how.chosen.values, selectors = selectors_of(spec),
     limit_kind = how.limit_kind, seed = how.seed, root = how.dir, terminal = how.terminal,
     make_directory = how.make_directory }
   run_all(spec, arms, plan, how.times)
   local limit = arms[1].runs[1].limit
+  draw_limit(charts, limit)
   return {
     schema = "wsb.result/1", name = spec.name, description = spec.description, command = how.command,
     started = started, duration_s = core.now() - from, seed = how.seed, ["repeat"] = how.times,
     options = options_of(how.declared, how.chosen), environment = environment.describe(how.seed),
-    verdict = verdict.decide(arms, max_lateness), max_lateness_s = max_lateness, claim = spec.claim,
+    verdict = verdict.decide(arms, max_lateness), max_lateness_s = max_lateness, claim = claim_of(spec, arms),
     arms = arms, comparison = columns_of(spec.compare), columns = columns_of(spec.columns or spec.compare),
-    charts = charts_of(spec, limit), limit = limit, writeup = spec.writeup,
+    outcomes = { label = "died within the run" }, charts = charts, limit = limit, writeup = spec.writeup,
   }
 end
 

@@ -49,7 +49,7 @@ end
 t.test("without readers that stall it is INCONCLUSIVE, status 2, and says why", function()
   local dir = t.tmpdir()
   local r = run(dir, INCONCLUSIVE, { stalled = "0" })
-  has_line(r.stdout, "INCONCLUSIVE ")
+  has_line(r.stdout, "INCONCLUSIVE  Nothing was shown%. The claim was: ")
   has_line(r.stdout, "%- before did not fail")
   local result = lab.result(dir)
   assert(arm(result, "before").runs[1].outcome.kind == "alive")
@@ -58,7 +58,7 @@ end)
 t.test("with a mark too high to help it is REFUTED, status 1", function()
   local dir = t.tmpdir()
   local r = run(dir, REFUTED, { mark = "1GiB" })
-  has_line(r.stdout, "REFUTED ")
+  has_line(r.stdout, "REFUTED  The claim did not hold: ")
   local after = arm(lab.result(dir), "after").runs[1]
   assert(after.outcome.kind == "killed" or after.outcome.kind == "aborted", after.outcome.text)
   assert(after.metrics.evictions_mark == 0)
@@ -83,6 +83,7 @@ t.test("--repeat runs the arms in turns and prints counts", function()
   local dir = t.tmpdir()
   local r = run(dir, PROVEN, { ["repeat"] = "2" })
   assert(r.stdout:find "2 of 2")
+  has_line(r.stdout, "died within[^\n]* 2 of 2 +0 of 2 +~ +0%.333\n")
   local result = lab.result(dir)
   for _, name in ipairs { "before", "after" } do
     assert(#arm(result, name).runs == 2 and arm(result, name).runs[2].index == 2)
@@ -97,7 +98,8 @@ local printed
 
 t.test("one run is PROVEN, status 0, and stdout ends with verdict and report", function()
   printed = run(DIR, PROVEN).stdout
-  has_line(printed, "PROVEN  [^\n]*128KiB[^\n]*\nreport: runs/backpressure/%w+/report.html\n$")
+  has_line(printed, "PROVEN  [^\n]*128KiB[^\n]*\n        [^\n]+\n"
+    .. "report: runs/backpressure/%w+/report.html\n$")
   assert(not printed:find "connecting", "progress on stdout")
 end)
 
@@ -188,6 +190,12 @@ t.test("report.html needs nothing but itself", function()
   for _, word in ipairs { "<!doctype html", "</html>", "<svg", "PROVEN", "memory limit", "does not read" } do
     assert(html:lower():find(word:lower(), 1, true), "it lacks " .. word)
   end
+end)
+
+t.test("the report draws the bound of the queues, and an absent mark is none", function()
+  local _, path = lab.result(DIR)
+  assert(lab.read(path .. "/report.html"):find("80 × 128 KiB", 1, true), "the line")
+  assert(lab.read(path .. "/report.md"):find("| high_water_mark | none | 128 KiB |", 1, true), "differences")
 end)
 
 t.test("script.lua is the script and env.json the environment", function()

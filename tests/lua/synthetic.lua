@@ -96,7 +96,7 @@ local function before_run(index)
     outcome = { kind = "killed", text = text, at_s = killed_s },
     metrics = metrics,
     thresholds = {
-      { metric = "server_memory", expression = "max<200MiB", held = false,
+      { metric = "server_memory", expression = "max<200MiB", unit = "bytes", held = false,
         value = metrics["server_memory.max"] },
     },
     closes = { { code = 1006, sent = 0, seen = 500 } },
@@ -116,9 +116,10 @@ local function after_run(index)
     outcome = { kind = "alive", text = "alive, memory flat" },
     metrics = metrics,
     thresholds = {
-      { metric = "server_memory", expression = "max<64MiB", held = true,
+      { metric = "server_memory", expression = "max<64MiB", unit = "bytes", held = true,
         value = metrics["server_memory.max"] },
-      { metric = "fanout_lag{cohort:healthy}", expression = "p(99)<100ms", value = lag, held = true },
+      { metric = "fanout_lag{cohort:healthy}", expression = "p(99)<100ms", unit = "seconds", value = lag,
+        held = true },
     },
     closes = { { code = 1001, sent = 500, seen = 500 }, { code = 1013, sent = 50, seen = 0 } },
     fingerprint = fingerprint(random),
@@ -137,8 +138,7 @@ end
 
 local MEASURES = {
   { metric = "queue_bytes.max", label = "queued bytes max", unit = "bytes", better = "lower" },
-  { metric = "server_memory.max", label = "server memory max (rss + kernel)", unit = "bytes",
-    better = "lower" },
+  { metric = "server_memory.max", label = "server memory max", unit = "bytes", better = "lower" },
   { metric = "slow_clients.max", label = "slow clients max", unit = "count", better = "lower" },
   { metric = "slow_clients.last", label = "slow clients at the end", unit = "count", better = "lower" },
   { metric = "fanout_lag{cohort:healthy}.p(99)", label = "fan-out lag p99 (healthy)", unit = "seconds",
@@ -166,7 +166,7 @@ local function verdict(repeats)
   } }
 end
 
----@param repeats integer  runs an arm
+---@param repeats integer  runs per arm
 ---@return table  -- schema wsb.result/1
 function synthetic.result(repeats)
   return {

@@ -53,6 +53,7 @@ end)
 t.test("what was not delivered is infinitely late", function()
   local judged = threshold.judge(parse("fanout_lag{cohort:healthy}", "p(50)<1s"), data({ 0.001 }, 3))
   assert.equal(math.huge, judged.value)
+  assert.equal("seconds", judged.unit)
   assert.equal(false, judged.held)
 end)
 

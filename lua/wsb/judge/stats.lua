@@ -1,4 +1,4 @@
--- Statistics for a handful of runs. The run is the sample, so n is small and the tests count instead of
+-- Statistics for a handful of runs. n counts runs and is small and the tests count instead of
 -- approximating. Infinite values are legal everywhere and rank highest (a message that never arrived is
 -- infinitely late); NaN is not.
 
@@ -7,7 +7,7 @@ local stats = {}
 ---A difference with a p below this is called one.
 stats.ALPHA = 0.05
 
----Fewest runs an arm for which a bootstrap interval means something.
+---Fewest runs per arm for which a bootstrap interval means something.
 stats.INTERVAL_RUNS = 5
 
 -- Above this many ways to split the runs into two arms the normal approximation is good, and counting slow.
@@ -123,7 +123,7 @@ local function approximate_p(n1, n2, ties, distance)
   return math.min(1, normal_two_sided(u_distance / math.sqrt(variance)))
 end
 
----Mann-Whitney U, two-sided. Exact, ties included, up to 1e9 splits (16 runs an arm); beyond that the normal
+---Mann-Whitney U, two-sided. Exact, ties included, up to 1e9 splits (16 runs per arm); beyond that the normal
 ---approximation with tie and continuity corrections.
 ---@param a number[]
 ---@param b number[]
@@ -200,7 +200,7 @@ end
 
 local function why_no_interval(base, treatment)
   if math.min(#base, #treatment) < stats.INTERVAL_RUNS then
-    return ("n too small: an interval needs %d runs an arm"):format(stats.INTERVAL_RUNS)
+    return ("n too small: an interval needs %d runs per arm"):format(stats.INTERVAL_RUNS)
   end
   for _, values in ipairs { base, treatment } do
     for _, value in ipairs(values) do

@@ -56,14 +56,14 @@ end
 
 ---@param t wsb.Threshold
 ---@param data wsb.RunData
----@return {metric: string, expression: string, value: number?, held: boolean?, why: string?}
+---@return {metric: string, expression: string, unit: string, value: number?, held: boolean?, why: string?}
 ---held is nil when the metric is missing, and `why` says why
 function threshold.judge(t, data)
   local value, why = metrics.value(data, t.selector)
   local held = nil
   if value then held = HOLDS[t.operator](value, t.bound) end
-  return { metric = t.metric, expression = t.expression, value = value, held = held,
-    why = not value and why or nil }
+  return { metric = t.metric, expression = t.expression, unit = selectors.unit(t.selector), value = value,
+    held = held, why = not value and why or nil }
 end
 
 return threshold

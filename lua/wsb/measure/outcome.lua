@@ -31,6 +31,12 @@ end
 ---@field last_words string        of its log
 ---@field flatness number?         of its memory
 
+local function alive_text(flatness)
+  if not flatness or flatness == math.huge then return "alive" end
+  if flatness < FLAT then return "alive, memory flat" end
+  return ("alive, memory varied by %.1f %%"):format(flatness * 100)
+end
+
 -- What the kill was told by, so that a reader need not take our word for it.
 local function kill_evidence(charged)
   return ("exit signal 9, oom_kill %d, at most %s charged, %d times at the limit"):format(charged.oom_kills,
@@ -38,12 +44,12 @@ local function kill_evidence(charged)
 end
 
 ---@param e wsb.End
----@return {kind: "alive"|"killed"|"aborted"|"exited", text: string, at_s: number?, evidence: string?}
+---@return {kind: "alive"|"killed"|"aborted"|"exited", text: string, at_s: number?, evidence: string?,
+---  flatness: number?}
 function outcome.of(e)
   local exit = e.exit
   if not exit or (e.asked and exit.code == 0) then
-    local flat = e.flatness and e.flatness < FLAT
-    return { kind = "alive", text = flat and "alive, memory flat" or "alive" }
+    return { kind = "alive", text = alive_text(e.flatness), flatness = e.flatness }
   end
   local limit = e.limit_bytes and core.format("size", e.limit_bytes) or "no limit"
   if exit.signal == SIGKILL and e.charged and e.charged.oom_kills > 0 then

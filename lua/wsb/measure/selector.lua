@@ -20,11 +20,22 @@ local selector = {}
 ---@field percent number?   of p(N)
 
 -- Series that are not gauges of count.def. A server_memory is what a broadcast costs: user and kernel memory.
-local SERIES = { server_memory = "bytes", rss = "bytes", limit_usage = "bytes", cpu = "ratio" }
+local SERIES = {
+  server_memory = { unit = "bytes", help = "rss and the kernel memory of its sockets, together" },
+  rss = { unit = "bytes", help = "resident memory of the server's process" },
+  limit_usage = { unit = "bytes", help = "what its cgroup charges to the memory limit" },
+  cpu = { unit = "ratio", help = "processor time of the server; 100% is one core" },
+}
 local DELIVERY = {
   delivered = { ratio = "ratio", count = "count" },
   missing = { count = "count" },
   expected = { count = "count" },
+}
+local HELP = {
+  delivered = "messages that arrived, of those offered, also of those after the server's death",
+  missing = "messages offered that did not arrive",
+  expected = "messages offered, times the clients that should have them",
+  closes = "connections closed: as the server sent, and as the clients saw",
 }
 local SERIES_AGGREGATES = { max = true, min = true, mean = true, last = true, flatness = true }
 local HIST_AGGREGATES = { p = true, mean = true, max = true, count = true }
@@ -38,6 +49,14 @@ function selector.declared(name)
   return nil
 end
 
+---The sentence that explains a metric.
+---@param name string
+---@return string
+function selector.help(name)
+  local metric = selector.declared(name)
+  return HELP[name] or SERIES[name] and SERIES[name].help or metric and metric.help or ""
+end
+
 local function has_series(metric)
   return metric.role == "server" and metric.kind == "gauge"
 end
@@ -47,7 +66,7 @@ end
 ---@return {family: string, unit: string?, aggregates: table, tags: table, default: string?}?
 function selector.kind(name)
   if SERIES[name] then
-    return { family = "series", unit = SERIES[name], aggregates = SERIES_AGGREGATES, tags = {} }
+    return { family = "series", unit = SERIES[name].unit, aggregates = SERIES_AGGREGATES, tags = {} }
   end
   if DELIVERY[name] then
     return { family = "delivery", aggregates = DELIVERY[name], tags = { cohort = true },
@@ -78,6 +97,13 @@ local function sorted_keys(t)
   end
   table.sort(keys)
   return keys
+end
+
+---The names in the `aggregates` or `tags` of selector.kind, as one writes them, sorted.
+---@param names table<string, any>
+---@return string[]
+function selector.accepted(names)
+  return sorted_keys(names)
 end
 
 ---Every metric name there is, sorted.
@@ -166,7 +192,7 @@ function selector.better(s)
   return (LOWER[s.name] or family == "series" or family == "hist") and "lower" or nil
 end
 
-local LABELS = { server_memory = "server memory (rss + kernel)", rss = "rss", queue_bytes = "queued bytes",
+local LABELS = { server_memory = "server memory", rss = "rss", queue_bytes = "queued bytes",
   slow_clients = "slow clients", fanout_lag = "fan-out lag", delivered = "delivered", cpu = "server cpu",
   evictions_mark = "evicted at the mark", evictions_budget = "evicted by the budget" }
 local WORDS = { last = "at the end" }

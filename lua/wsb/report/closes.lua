@@ -1,8 +1,12 @@
 -- Close codes as the server sent them and as the clients saw them, which is not always the same.
 
 local arms = require "wsb.report.arms"
+local format = require "wsb.report.format"
+local stats = require "wsb.judge.stats"
 
 local closes = {}
+
+local NO_FRAME = 1006
 
 -- RFC 6455 7.4 and the IANA registry.
 local MEANINGS = {
@@ -11,7 +15,7 @@ local MEANINGS = {
   [1002] = "protocol error",
   [1003] = "unsupported data",
   [1005] = "close without a code",
-  [1006] = "no close frame seen",
+  [NO_FRAME] = "no close frame seen",
   [1007] = "not UTF-8",
   [1008] = "policy",
   [1009] = "too big",
@@ -63,8 +67,28 @@ end
 local UNSEEN = "A client that has stopped reading does not read its close frame either."
 local MADE_UP = "1006 is never sent: the client makes it up when a connection ends without a close frame."
 
+local UNNOTICED = "%s: %s clients did not notice that the server died: they do not read."
+
+-- Of each run whose server died, how many clients never saw the end of their connection.
+local function unnoticed_note(arm)
+  local counts = {}
+  for _, run in ipairs(arm.runs) do
+    local missing = (run.fingerprint or {}).clients or 0
+    for _, close in ipairs(run.closes or {}) do
+      missing = missing - close.seen
+    end
+    if run.outcome.kind ~= "alive" and missing > 0 then
+      counts[#counts + 1] = missing
+    end
+  end
+  if counts[1] then
+    local range = format.range(stats.quantile(counts, 0), stats.quantile(counts, 1), "count")
+    return UNNOTICED:format(arm.name, range)
+  end
+end
+
 local function notes_for(entry, notes)
-  if entry.code == 1006 then
+  if entry.code == NO_FRAME then
     notes[MADE_UP] = true
   elseif unseen(entry) then
     notes[UNSEEN] = true
@@ -82,13 +106,16 @@ function closes.build(list)
         { text = arm.name },
         { text = tostring(entry.code), },
         { text = meaning(entry.code) },
-        { text = arms.summary(entry.sent, "count") },
+        { text = entry.code == NO_FRAME and format.NONE or arms.summary(entry.sent, "count") },
         { text = arms.summary(entry.seen, "count") },
       }
     end
   end
   for _, note in ipairs { UNSEEN, MADE_UP } do
     notes[#notes + 1] = said[note] and note or nil
+  end
+  for _, arm in ipairs(list) do
+    notes[#notes + 1] = unnoticed_note(arm)
   end
   local columns = { { title = "arm" }, { title = "code", numeric = true }, { title = "meaning" },
     { title = "server closed with", numeric = true }, { title = "clients saw", numeric = true } }

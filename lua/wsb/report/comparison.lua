@@ -96,7 +96,8 @@ local function outcome_row(outcomes, base, treatment)
     { text = outcomes.label },
     { text = of(hits1, #base.runs) },
     { text = of(hits2, #treatment.runs) },
-    { text = p >= stats.ALPHA and "~" or hits2 < hits1 and "fewer" or "more" },
+    p >= stats.ALPHA and { text = "~" } or hits2 < hits1 and { text = "fewer", tone = "good" }
+      or { text = "more", tone = "bad" },
     { text = format.p(p) },
     { text = ("%d+%d"):format(#base.runs, #treatment.runs) },
     { text = format.NONE },
@@ -128,7 +129,7 @@ local function metric_row(measure, base, treatment, seed)
   return row
 end
 
-local INTERVAL_COLUMN = 7
+local N_COLUMN, INTERVAL_COLUMN = 6, 7
 
 local function columns(base, treatment)
   return {
@@ -138,20 +139,22 @@ local function columns(base, treatment)
     { title = "change", numeric = true },
     { title = "p", numeric = true },
     { title = "n", numeric = true },
-    { title = "ratio (95 %)", numeric = true },
+    { title = ("%s/%s (95 %% interval)"):format(treatment.name, base.name), numeric = true },
   }
 end
 
-local function drop_empty_interval(rows, heads)
+-- A column that says the same in every row is not worth its width.
+local function drop_if_all(text, column, rows, heads)
   for _, row in ipairs(rows) do
-    if row[INTERVAL_COLUMN].text ~= format.NONE then
-      return
+    if row[column].text ~= text then
+      return false
     end
   end
-  heads[INTERVAL_COLUMN] = nil
+  table.remove(heads, column)
   for _, row in ipairs(rows) do
-    row[INTERVAL_COLUMN] = nil
+    table.remove(row, column)
   end
+  return true
 end
 
 local function one_table(result, base, treatment)
@@ -163,13 +166,15 @@ local function one_table(result, base, treatment)
     rows[#rows + 1] = metric_row(measure, base, treatment, result.seed)
   end
   local heads = columns(base, treatment)
-  drop_empty_interval(rows, heads)
+  local dropped = drop_if_all(format.NONE, INTERVAL_COLUMN, rows, heads)
+  local n1, n2 = #base.runs, #treatment.runs
+  drop_if_all(("%d+%d"):format(n1, n2), N_COLUMN, rows, heads)
   return {
     id = "statistics-" .. treatment.style,
-    title = ("%s against %s, over %s an arm"):format(treatment.name, base.name,
-      format.plural(#treatment.runs, "run")),
+    title = ("%s against %s, n = %d + %d runs"):format(treatment.name, base.name, n1, n2),
     columns = heads,
     rows = rows,
+    has_interval = not dropped,
   }
 end
 
@@ -181,10 +186,10 @@ local function enough_runs()
   return n
 end
 
-local ONE_RUN = "One run an arm shows what happened, not how often it does. With %d an arm (--repeat %d) p "
-  .. "can reach %s."
-local TOO_SMALL = "n is too small to tell: with %d + %d runs no p can be below %s. With %d an arm "
-  .. "(--repeat %d) it can reach %s."
+local ONE_RUN = "One run per arm shows what happened, not how often it does. With %d runs per arm "
+  .. "(--repeat %d) the smallest possible p is %s."
+local TOO_SMALL = "n is too small to tell: with %d + %d runs no p can be below %s. With %d runs per arm "
+  .. "(--repeat %d) the smallest possible p is %s."
 
 -- The sentence that keeps a reader from taking too few runs for proof; nil when there are enough.
 local function too_small(base, treatment)
@@ -200,23 +205,24 @@ local function too_small(base, treatment)
   return TOO_SMALL:format(#base.runs, #treatment.runs, format.p(smallest), enough, enough, best)
 end
 
-local LEGEND = "Medians, in brackets the least and the most. The run is the sample. p: two-sided, Fisher's "
-  .. "exact test for counts of runs and Mann-Whitney for the rest, not adjusted for the number of rows; "
-  .. "~ marks a difference that cannot be told from chance at 0.05."
-local NO_INTERVAL = "No interval of the ratio: it takes %d runs an arm and values finite and above zero."
-local INTERVAL_LEGEND = "Ratio: of the two medians, with a bootstrap percentile interval."
+local LEGEND = "Medians, in brackets the least and the most; n counts runs. p: two-sided, %s, not "
+  .. "adjusted for the number of rows; ~ marks a difference that cannot be told from chance at 0.05."
+local TESTS_WITH_COUNTS = "Fisher's exact test for counts of runs and Mann-Whitney for the rest"
+local TESTS = "Mann-Whitney"
+local NO_INTERVAL = "No interval of the ratio: it takes %d runs per arm and values finite and above zero."
+local INTERVAL_LEGEND = "The ratio is that of the medians, its interval a bootstrap percentile interval."
 
 local function has_interval(tables)
   for _, entry in ipairs(tables) do
-    if entry.columns[INTERVAL_COLUMN] then
+    if entry.has_interval then
       return true
     end
   end
   return false
 end
 
-local function repeated_notes(tables, base, treatments)
-  local notes = { LEGEND }
+local function repeated_notes(result, tables, base, treatments)
+  local notes = { LEGEND:format(result.outcomes and TESTS_WITH_COUNTS or TESTS) }
   if has_interval(tables) then
     notes[2] = INTERVAL_LEGEND
   elseif base and treatments[1] then
@@ -238,7 +244,7 @@ function comparison.build(result, list)
       tables[#tables + 1] = one_table(result, base, treatment)
     end
   end
-  local notes = tables[1] and repeated_notes(tables, base, treatments) or {}
+  local notes = tables[1] and repeated_notes(result, tables, base, treatments) or {}
   return { tables = tables, warning = warning, notes = notes }
 end
 

@@ -81,7 +81,7 @@ local function banner(verdict)
     E.p {
       E.span { class = "word", verdict.sign .. " " .. verdict.word },
       " ", -- for those who copy or hear it
-      E.span { class = "what", verdict.claim },
+      E.span { class = "what", verdict.statement },
     },
     reasons[1] and E.ul(reasons) or false,
   }

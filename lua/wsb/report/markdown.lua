@@ -56,7 +56,7 @@ local function add_head(lines, report)
   local verdict = report.verdict
   add(lines, "# " .. escape(report.name), "", escape(report.description), "")
   add(lines, escape(table.concat(report.facts, " · ")), "")
-  add(lines, ("**%s** %s"):format(verdict.word, escape(verdict.claim)), "")
+  add(lines, ("**%s** %s"):format(verdict.word, escape(verdict.statement)), "")
   for _, reason in ipairs(verdict.reasons) do
     add(lines, "- " .. escape(reason))
   end

@@ -116,7 +116,7 @@ function method.sentences(result, list)
   sentences[#sentences + 1] = load_sentence(list)
   local n = arms.most_runs(list)
   if n > 1 then
-    sentences[#sentences + 1] = ("%s an arm, the arms taking turns."):format(format.plural(n, "run"))
+    sentences[#sentences + 1] = ("%s per arm, alternating."):format(format.plural(n, "run"))
   end
   return sentences
 end

@@ -11,14 +11,15 @@ local tables = require "wsb.report.tables"
 local model = {}
 
 local VERDICTS = {
-  PROVEN = { sign = "✓", tone = "good" },
-  REFUTED = { sign = "✗", tone = "bad" },
-  INCONCLUSIVE = { sign = "?", tone = "open" },
+  PROVEN = { sign = "✓", tone = "good", says = "%s" },
+  REFUTED = { sign = "✗", tone = "bad", says = "The claim did not hold: %s" },
+  INCONCLUSIVE = { sign = "?", tone = "open", says = "Nothing was shown. The claim was: %s" },
 }
 
 local function verdict(result)
   local look = VERDICTS[result.verdict.word] or VERDICTS.INCONCLUSIVE
-  return { word = result.verdict.word, sign = look.sign, tone = look.tone, claim = result.claim or "",
+  local statement = result.claim and look.says:format(result.claim) or ""
+  return { word = result.verdict.word, sign = look.sign, tone = look.tone, statement = statement,
     reasons = result.verdict.reasons or {} }
 end
 
@@ -27,7 +28,7 @@ local function facts(result, list)
   if result.started then
     found[#found + 1] = format.date(result.started)
   end
-  found[#found + 1] = format.plural(arms.most_runs(list), "run") .. " an arm"
+  found[#found + 1] = format.plural(arms.most_runs(list), "run") .. " per arm"
   if format.number(result.duration_s) then
     found[#found + 1] = "took " .. format.value(result.duration_s, "seconds")
   end
@@ -65,7 +66,7 @@ end
 ---@field name string
 ---@field description string
 ---@field facts string[]
----@field verdict {word: string, sign: string, tone: string, claim: string, reasons: string[]}
+---@field verdict {word: string, sign: string, tone: string, statement: string, reasons: string[]}
 ---@field overview wsb.report.Table
 ---@field differences wsb.report.Table
 ---@field charts wsb.report.Chart[]
@@ -93,7 +94,7 @@ function model.build(result)
     charts = charts(result, list),
     legend = legend(list),
     closes = closes.build(list),
-    thresholds = tables.thresholds(result, list),
+    thresholds = tables.thresholds(list),
     statistics = comparison.build(result, list),
     writeup = result.writeup,
     method = { sentences = method.sentences(result, list), load = method.load_table(list) },

@@ -35,6 +35,15 @@ local function arm_columns(list, numeric)
   return columns
 end
 
+-- By how much memory varied over runs that lived, "4.1–20.6 %"; nil when that is not known of all of them.
+local function varied(runs)
+  local values = {}
+  for _, run in ipairs(runs) do
+    values[#values + 1] = format.number(run.outcome.flatness)
+  end
+  return #values == #runs and format.range(stats.quantile(values, 0), stats.quantile(values, 1), "ratio")
+end
+
 -- "killed at 256 MiB after 8.9–9.4 s", of runs that ended alike but not at the same time.
 local function outcome_kind(group, limit)
   local times = {}
@@ -44,6 +53,8 @@ local function outcome_kind(group, limit)
   local text = group.kind
   if group.kind == "killed" and limit and limit.bytes then
     text = text .. " at " .. format.value(limit.bytes, "bytes")
+  elseif group.kind == "alive" and varied(group.runs) then
+    text = text .. ", memory varied by " .. varied(group.runs)
   end
   if #times == #group.runs then
     text = text .. " after " .. format.range(stats.quantile(times, 0), stats.quantile(times, 1), "seconds")
@@ -95,12 +106,48 @@ end
 
 local NEVER = "never: so many messages were not delivered that the percentile falls among them."
 
-local function overview_notes(rows, list)
+local MEMORY = "Server memory includes the kernel memory of its sockets"
+local UNCHARGED = MEMORY .. ", which this limit (cgroup v1) does not charge."
+local AT_THE_END = "At the end: the last sample before the server died."
+
+-- Whether any run fits, whatever its arm.
+local function any_run(list, fits)
+  for _, arm in ipairs(list) do
+    for _, run in ipairs(arm.runs) do
+      if fits(run) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- What would puzzle a reader who knows how the servers ended.
+local function ending_notes(result, list, notes)
+  local limit, shown, at_the_end = result.limit, {}, false
+  for _, measure in ipairs(result.columns or {}) do
+    shown[measure.metric] = true
+    at_the_end = at_the_end or measure.metric:find "%.last$"
+  end
+  local function above(run)
+    return (format.number((run.metrics or {})["server_memory.max"]) or 0) > limit.bytes
+  end
+  if shown["server_memory.max"] then
+    local uncharged = limit and limit.kind == "cgroup v1" and any_run(list, above)
+    notes[#notes + 1] = uncharged and UNCHARGED or MEMORY .. "."
+  end
+  if at_the_end and any_run(list, function(run) return run.outcome.kind ~= "alive" end) then
+    notes[#notes + 1] = AT_THE_END
+  end
+end
+
+local function overview_notes(result, rows, list)
   local notes, n = {}, arms.most_runs(list)
   if n > 1 then
     local few = stats.smallest_p(n, n) >= stats.ALPHA and ", too few to tell a difference from chance" or ""
-    notes[1] = ("Medians of %s an arm%s."):format(format.plural(n, "run"), few)
+    notes[1] = ("Medians of %s per arm%s."):format(format.plural(n, "run"), few)
   end
+  ending_notes(result, list, notes)
   for _, row in ipairs(rows) do
     for i = 2, #list + 1 do
       if row[i].text == "never" then
@@ -132,7 +179,7 @@ function tables.overview(result, list)
     rows[#rows + 1] = overview_row(measure, list, base, treatment)
   end
   return { id = "overview", title = "Before and after", columns = columns, rows = rows,
-    notes = overview_notes(rows, list) }
+    notes = overview_notes(result, rows, list) }
 end
 
 local function option_names(list)
@@ -165,30 +212,6 @@ function tables.differences(list)
   return { id = "differences", title = title, columns = arm_columns(list), rows = rows }
 end
 
--- The unit a threshold is written in: "p(99)<100ms" compares seconds.
-local SUFFIX_UNITS = {
-  { "[kKMG]i?B$", "bytes" },
-  { "%dB$", "bytes" },
-  { "%d[mu]?s$", "seconds" },
-  { "%d[mh]$", "seconds" },
-  { "%%$", "ratio" },
-}
-
-local function threshold_unit(threshold, measures)
-  local aggregate = threshold.expression:match "^%s*([%w_%.]+%(?[%d%.]*%)?)"
-  for _, measure in ipairs(measures) do
-    if measure.metric == threshold.metric .. "." .. (aggregate or "") then
-      return measure.unit
-    end
-  end
-  for _, suffix in ipairs(SUFFIX_UNITS) do
-    if threshold.expression:find(suffix[1]) then
-      return suffix[2]
-    end
-  end
-  return "count"
-end
-
 local function held_cell(arm, results)
   local held, missing = 0, 0
   for _, result in ipairs(results) do
@@ -197,16 +220,16 @@ local function held_cell(arm, results)
   end
   local text
   if #results == 1 then
-    text = missing == 1 and "no data" or held == 1 and "held" or "not held"
+    text = missing == 1 and "no data" or held == 1 and "yes" or "no"
   else
-    text = ("held in %d of %d"):format(held, #results)
+    text = ("%d of %d"):format(held, #results)
     text = missing > 0 and ("%s, no data in %d"):format(text, missing) or text
   end
   local good = held == #results
   return { text = text, tone = arm.role ~= "base" and (good and "good" or "bad") or nil }
 end
 
-local function threshold_row(arm, place, measures)
+local function threshold_row(arm, place)
   local first, values, results = arm.runs[1].thresholds[place], {}, {}
   for _, run in ipairs(arm.runs) do
     local threshold = (run.thresholds or {})[place]
@@ -215,33 +238,29 @@ local function threshold_row(arm, place, measures)
       results[#results + 1] = threshold
     end
   end
-  local value = arms.summary(values, threshold_unit(first, measures))
+  local value = arms.summary(values, first.unit)
   local row = cells(arm.name, first.metric, first.expression, value)
   row[5] = held_cell(arm, results)
   return row
 end
 
-local BASE_FAILS = "%s is the base arm: its thresholds are there to fail, or there was no problem to mend."
+local BASE_FAILS = "%s is expected to fail: had it held, there would have been nothing to fix."
 
----@param result table
 ---@param list wsb.report.Arm[]
 ---@return wsb.report.Table
-function tables.thresholds(result, list)
-  local measures = {}
-  table.move(result.columns or {}, 1, #(result.columns or {}), 1, measures)
-  table.move(result.comparison or {}, 1, #(result.comparison or {}), #measures + 1, measures)
+function tables.thresholds(list)
   local rows, notes = {}, nil
   for _, arm in ipairs(list) do
     local thresholds = arm.runs[1] and arm.runs[1].thresholds or {}
     for place = 1, #thresholds do
-      rows[#rows + 1] = threshold_row(arm, place, measures)
+      rows[#rows + 1] = threshold_row(arm, place)
     end
     if arm.role == "base" and #thresholds > 0 then
       notes = { BASE_FAILS:format(arm.name) }
     end
   end
   local columns = { { title = "arm" }, { title = "metric" }, { title = "threshold" },
-    { title = "value", numeric = true }, { title = "result" } }
+    { title = "value", numeric = true }, { title = "held" } }
   return { id = "thresholds", title = "Thresholds", columns = columns, rows = rows, notes = notes }
 end
 

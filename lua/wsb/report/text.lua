@@ -79,19 +79,42 @@ local function total(widths)
   return sum
 end
 
--- Takes from the widest column that can still give, until the table fits or none can.
-local function fit(widths, least, available)
-  while total(widths) > available do
-    local widest
-    for i, width in ipairs(widths) do
-      if width > least[i] and (not widest or width > widths[widest]) then
-        widest = i
+local function lines_needed(grid, widths)
+  local lines = 0
+  for _, row in ipairs(grid) do
+    local tallest = 1
+    for i, cell in ipairs(row) do
+      tallest = math.max(tallest, #wrap(cell, widths[i]))
+    end
+    lines = lines + tallest
+  end
+  return lines
+end
+
+-- The column that costs the fewest lines when it gets narrower, the widest of such; nil when none can.
+local function cheapest(grid, widths, least)
+  local best, fewest
+  for i, width in ipairs(widths) do
+    if width > least[i] then
+      widths[i] = width - 1
+      local lines = lines_needed(grid, widths)
+      widths[i] = width
+      if not best or lines < fewest or lines == fewest and width > widths[best] then
+        best, fewest = i, lines
       end
     end
-    if not widest then
+  end
+  return best
+end
+
+-- Makes columns narrower until the table fits or none can.
+local function fit(grid, widths, least, available)
+  while total(widths) > available do
+    local column = cheapest(grid, widths, least)
+    if not column then
       return
     end
-    widths[widest] = widths[widest] - 1
+    widths[column] = widths[column] - 1
   end
 end
 
@@ -129,7 +152,7 @@ end
 local function add_table(lines, spec, how)
   local grid = grid_of(spec)
   local widths, least = natural_widths(grid)
-  fit(widths, least, how.width)
+  fit(grid, widths, least, how.width)
   for place, row in ipairs(grid) do
     local made = row_lines(row, spec, widths, styles_of(spec, place), how.color)
     table.move(made, 1, #made, #lines + 1, lines)
@@ -179,13 +202,26 @@ local function add_verdict(lines, verdict, how)
       lines[#lines + 1] = (i == 1 and "- " or "  ") .. line
     end
   end
-  local word = paint(verdict.word, verdict.tone, how.color)
-  lines[#lines + 1] = verdict.claim == "" and word or word .. GAP .. verdict.claim
+  local indent = #verdict.word + #GAP
+  for i, line in ipairs(wrap(verdict.statement, how.width - indent)) do
+    local head = i == 1 and paint(verdict.word, verdict.tone, how.color) or (" "):rep(#verdict.word)
+    lines[#lines + 1] = line == "" and head or head .. GAP .. line
+  end
+end
+
+---A table alone, its rows wrapped to fit.
+---@param spec wsb.report.Table
+---@param width integer
+---@return string
+function text.table(spec, width)
+  local lines = {}
+  add_table(lines, spec, { width = width })
+  return table.concat(lines, "\n") .. "\n"
 end
 
 ---@param result table  -- schema wsb.result/1
 ---@param options? {color: boolean?, width: integer?}  -- default: no colour, 100 columns
----@return string  -- ends with the line of the verdict
+---@return string  -- ends with the verdict
 function text.render(result, options)
   options = options or {}
   local how = { color = options.color or false, width = options.width or 100 }
