@@ -10,6 +10,9 @@ return {
   categories = { "safe" },
   options = options,
   run = function(ctx)
+    if ctx.given.on_overflow and ctx.opt.high_water_mark == 0 then
+      io.stderr:write("wsb: --on-overflow has no effect while --high-water-mark is 0, which is no mark\n")
+    end
     local server = ctx:serve(wsb.server_values(options, ctx.opt))
     io.stdout:write("wsb: serving ", server.url, "\n")
     io.stdout:flush()

@@ -1,4 +1,28 @@
--- require "wsb": what scripts may use. A script returns a table of one of the two classes below.
+-- require "wsb": what scripts may use, and all that a script may hold.
+--
+-- A script is a Lua file that returns a table: a wsb.Command, which does one thing (scripts/serve.lua), or a
+-- wsb.Experiment, which proves one (scripts/backpressure.lua). `wsb check FILE` says what is wrong with it.
+-- The tables behind this page are printed by `wsb help metrics` and `wsb help options`.
+--
+-- How an experiment runs. The first arm is the base, the one that is expected to fail; every other arm is a
+-- treatment, expected to pass. For every arm, --repeat times, the arms alternating:
+--
+--   1. setup(ctx) starts the server with ctx:serve. The arm's own server options come on top.
+--   2. Every step of steady_state is asked whether the system is healthy before it is hurt.
+--   3. workload(ctx) connects clients and publishes. The load begins with the first ctx:publish, or when
+--      workload returns; from then on everything is sampled ten times a second.
+--   4. The run goes on until every schedule is over, whatever becomes of the server, and up to 3 s longer for
+--      what is still on its way.
+--   5. The rollbacks run, also after an error or ^C; then wsb ends all that it started.
+--
+-- An arm fails when one of its thresholds does not hold, or when its server dies of its memory limit. PROVEN:
+-- the base failed and every treatment passed, in every run. REFUTED: a treatment failed. INCONCLUSIVE: the
+-- base did not fail, or there is a doubt: an unmet steady state, a threshold without a value, a load that
+-- differed, a server that ended for another reason, a generator that was late.
+--
+-- Every value with a unit is text as people write it ("64KiB", "250ms", "100/s"), or a number in the base
+-- unit (bytes, seconds, per second). In the script's tables "$name" stands for the value of the option
+-- `name`.
 
 local core = require "wsb.core"
 local options = require "wsb.command.options"
@@ -6,45 +30,118 @@ local units = require "wsb.base.units"
 
 local wsb = {}
 
+---{ "what it does", default }; the type (count, size, duration, rate, byte_rate, boolean, text, choice) is
+---taken from the default when it is not given.
 ---@alias wsb.OptionSpec {[1]: string, [2]: string|number|boolean, type: string?, choices: string[]?}
----{ "what it does", default }; the type (count, size, duration, rate, byte_rate, boolean, text) is taken from
----the default when it is not given
 
 ---@class wsb.Command  -- a script that does one thing
 ---@field name string
 ---@field description string
----@field categories string[]?
+---@field categories string[]?                     labels for people: "safe", "self-hosted"
 ---@field options table<string, wsb.OptionSpec>?   become flags: stall_after is --stall-after
 ---@field run fun(ctx: wsb.Context): integer?      returns the exit status, 0 when nothing
 
 ---@class wsb.Arm
 ---@field name string
----@field server table?    server options (config.def) of this arm only
----@field clients table?   swarm options of this arm only, for a fix on the client's side
+---@field server table?    server options of this arm only (`wsb help options`)
+---@field clients table?   options of every ctx:clients of this arm only, for a fix on the client's side
 
 ---@class wsb.Experiment  -- a script that proves something
 ---@field name string
 ---@field description string
 ---@field categories string[]?
 ---@field options table<string, wsb.OptionSpec>?
----@field arms wsb.Arm[]                            the failing one first; "$name" is an option's value
----@field setup fun(ctx: wsb.Context)               calls ctx:serve
----@field steady_state {[1]: string, [2]: fun(ctx: wsb.Context): boolean, string?}[]?
----@field workload fun(ctx: wsb.Context)
----@field rollbacks {[1]: string, [2]: fun(ctx: wsb.Context)}[]?   run whatever happened
----@field thresholds table<string, table<string, string[]|"pass"|"fail">>?   by arm: metric = expressions
----@field compare string[]?      metric selectors to compare between arms
----@field columns string[]?      of the table of arms; compare when missing
----@field charts {title: string, series: string, unit: string, log: boolean?, lines: table[]?}[]?
----@field claim string?          what PROVEN means here
----@field max_lateness string?   p99 of the generator's lateness above which there is no verdict; 50ms
----@field writeup {lever: string, why: string, alternatives: {name: string, effect: string}[]?}?
+---@field arms wsb.Arm[]                     two or more; the first is the base, which is to fail
+---@field setup fun(ctx: wsb.Context)        calls ctx:serve
+---@field steady_state wsb.Condition[]?      what has to be true before the load; unmet: INCONCLUSIVE
+---@field workload fun(ctx: wsb.Context)     the same for every arm: what differs stands in the arms
+---@field rollbacks wsb.Step[]?              undo what the script did outside of wsb; run whatever happened
+---@field thresholds table<string, wsb.Thresholds>   by arm; every treatment has at least one
+---@field compare string[]?                  selectors: compared between the arms, with p when repeated
+---@field columns string[]?                  selectors of the first table; those of compare when missing
+---@field charts wsb.Chart[]?                memory, queue, lag and slow clients when missing
+---@field claim string?                      the sentence that PROVEN stands for
+---@field max_lateness string?               generator lateness (p99) that voids the verdict; 50ms
+---@field writeup wsb.Writeup?               why this fix and not another, printed in the report
 
--- thresholds, by metric: an aggregate, a comparison and a value with its unit, as in
---     server_memory = { "max<64MiB", "flatness<10%" }, evictions_mark = { "<1" },
---     ["fanout_lag{cohort:healthy}"] = { "p(99)<100ms" }
--- compare and columns, as text: "server_memory.max", "closes{code:1013}.sent". The head of
--- wsb/measure/selector.lua shows the metrics with their aggregates and tags; wsb/load/context.lua is ctx.
+---{ "what is true", whether it is, and why not }
+---@alias wsb.Condition {[1]: string, [2]: fun(ctx: wsb.Context): boolean, string?}
+---{ "what is done", how }
+---@alias wsb.Step {[1]: string, [2]: fun(ctx: wsb.Context)}
+
+---Per metric a list of "AGGREGATE OPERATOR VALUE", the metric as in `wsb help metrics` with its tags:
+---
+---    after = {
+---      expect = "pass",
+---      server_memory = { "max<64MiB", "flatness<10%" },
+---      evictions_mark = { "<1" },                           a counter: no aggregate
+---      ["fanout_lag{cohort:healthy}"] = { "p(99)<100ms" },  the undelivered are infinitely late
+---      ["delivered{cohort:healthy}"] = { "ratio>=99%" },
+---      ["closes{code:1013}"] = { "sent==50" },
+---    }
+---
+---Operators: < <= > >= == !=. `expect` is "fail" for the base and "pass" for the others unless it is given:
+---an arm that is to fail does so when one threshold does not hold, an arm that is to pass has to hold all.
+---flatness is how far a series spreads over the second half of the run: cut into ten spans, the largest
+---median divided by the smallest, minus 1. A server that died was not flat.
+---@alias wsb.Thresholds table<string, string[]|"pass"|"fail">
+
+---@class wsb.Chart
+---@field title string
+---@field series string      what is sampled, see `wsb help metrics`
+---@field unit ("bytes"|"seconds"|"count"|"ratio")?   count when missing
+---@field log boolean?       logarithmic: for what is never zero
+---@field lines (wsb.Line[]|fun(opt: table<string, any>): wsb.Line[])?   across the chart, as from ctx.opt
+---@alias wsb.Line {value: string|number, label: string}
+
+---@class wsb.Writeup
+---@field lever string                                      the one change
+---@field why string                                        why it is the one
+---@field alternatives {name: string, effect: string}[]?    what else was thought of, and what it would do
+
+-- What a script's functions are given; ctx is a wsb.Context (load/context.lua).
+--
+--   ctx.opt                    the options: ctx.opt.mark is 262144, durations are seconds
+--   ctx.arm, ctx.seed          name of the arm; seed of this run
+--   ctx.given                  for a command: which options its command line named
+--   ctx:serve { ... }          starts the server (wsb.Serve), which is ctx.server from then on
+--   ctx:clients { ... }        connects a cohort (wsb.Clients), waits until all are up, and returns it
+--   ctx:publish { ... }        connects a publisher (wsb.Publish), begins the load, and returns at once
+--   ctx:sleep "2s"             pauses; the load goes on
+--   ctx:wait(ready, "5s")      waits until ready() returns something true and returns that; nil, "timeout"
+--   ctx:probe "2s"             whether a message published now reaches a subscriber; false and why
+--   ctx:say "text"             a line of progress
+--   ctx:until_signal()         for a command: waits for ^C
+--
+--   ctx.server:set { high_water_mark = "256KiB" }   changes live options while it runs
+--   ctx.server:drain "5s"      closes every connection with 1012, spread over that time, then it ends
+--   ctx.server:stop()          closes every connection with 1001, then it ends
+--   ctx.server:alive()         whether it runs; :pid(), :counts() (every server counter by name), .url, .port
+--
+-- A cohort or publisher has :counts(), the swarm counters by name, and :finished(), whether its schedule is
+-- over.
+
+---Takes every server option beside this one.
+---@class wsb.Serve
+---@field memory_limit (string|number)?   the server is killed above it: a cgroup where one can be had
+
+---Takes every swarm option beside these.
+---@class wsb.Clients
+---@field cohort string         name, for {cohort:NAME} and the report
+---@field n integer             how many
+---@field faults wsb.Fault[]?   what they suffer from the start of the load on
+
+---Takes every swarm option beside these.
+---@class wsb.Publish
+---@field rate string|number        messages, such as "100/s"
+---@field duration string|number    length of the schedule
+---@field size (string|number)?     payload of each, at least 48 bytes; 1KiB
+---@field arrival ("constant"|"poisson")?   spacing of the messages; constant
+
+---stall: stops reading `after` (0) for `duration` (to the end). slow: reads `rate` bytes a second.
+---@alias wsb.Fault
+---| {type: "stall", after: (string|number)?, duration: (string|number)?}
+---| {type: "slow", rate: string|number}
 
 ---@type string
 wsb.version = core.version

@@ -47,9 +47,12 @@ return {
   %s
 }
 ]]
+local THRESHOLDS = 'thresholds = { after = { rss = { "max<1GiB" } } },'
 
 local function experiment(server, second_arm, more)
-  return EXPERIMENT:format(server or "", second_arm or "after", more or "")
+  more = more or ""
+  if not more:find "thresholds" then more = THRESHOLDS .. more end
+  return EXPERIMENT:format(server or "", second_arm or "after", more)
 end
 
 local COMMAND = 'return { name = "mine", description = "a test\'s own", run = function(ctx)\n%s\nend }\n'
@@ -61,6 +64,9 @@ end)
 t.test("--help, -h and help are the same and name every verb", function()
   local text = prints({ "--help" }, "wsb list", "wsb help", "wsb check", "wsb doctor", "Exit status")
   assert(prints { "-h" } == text and prints { "help" } == text)
+  for _, verb in ipairs { "run", "list", "help", "check", "doctor" } do
+    assert(prints { "help", verb } == text)
+  end
 end)
 
 t.test("without a word it says how to use it, and is status 64", function()
@@ -80,6 +86,11 @@ t.test("help NAME lists the script's options and those of every experiment", fun
     "shared|copy")
   prints({ "help", "serve" }, "--port", "--path", "--feed ", "--high-water-mark", "--echo")
   assert(prints { "backpressure", "--help" } == prints { "help", "backpressure" })
+end)
+
+t.test("help metrics and help options print the tables that scripts are checked by", function()
+  prints({ "help", "metrics" }, "server_memory", "flatness", "p(99)", "cohort", "evictions_mark")
+  prints({ "help", "options" }, "high_water_mark", "drop-oldest", "live", "fixed", "read_rate")
 end)
 
 t.test("check runs nothing", function()
@@ -113,7 +124,16 @@ t.test("a name that is nearly right is suggested", function()
   refuses({ "sevre" }, 64, "did you mean serve?")
   refuses({ "backpressure", "--mrak", "1MiB" }, 64, "'--mrak'", "did you mean --mark?")
   refuses({ "serve", "--fed", "1/s" }, 64, "'--fed'", "did you mean --feed?")
+  refuses({ "chek", "serve" }, 64, "'chek'", "did you mean check?")
+  refuses({ "help", "metric" }, 64, "'metric'", "did you mean metrics?")
   refuses({ "--versoin" }, 64, "'--versoin'", "did you mean --version?")
+end)
+
+t.test("a script named without its ending is suggested with it", function()
+  local dir = t.tmpdir()
+  lab.write(dir .. "/mine.lua", experiment())
+  refused(lab.run(dir, { "mine" }), 64, "'mine'", "did you mean ./mine.lua?")
+  refused(lab.run(dir, { "check", "./mine" }), 64, "did you mean ./mine.lua?")
 end)
 
 t.test("a name that is like nothing leads to the list", function()
@@ -132,11 +152,15 @@ t.test("a word too many or too few is status 64", function()
   refuses({ "--version", "please" }, 64, "'please'")
   refuses({ "backpressure", "twice" }, 64, "wsb help backpressure")
   refuses({ "backpressure", "--mark" }, 64, "--mark=VALUE")
+  refuses({ "backpressure", "--mark", "--seed", "1" }, 64, "--mark=VALUE")
+  refuses({ "backpressure", "--mark", "--seed=1" }, 64, "--mark=VALUE")
 end)
 
 t.test("a value that does not parse is named with its option and what is accepted", function()
   refuses({ "backpressure", "--mark", "lots" }, 64, "--mark", "'lots'", "64KiB")
   refuses({ "backpressure", "--mark=-1" }, 64, "--mark", "'-1'", "64KiB")
+  refuses({ "backpressure", "--duration", "-2s" }, 64, "--duration", "'-2s'", "250ms")
+  refuses({ "backpressure", "--queue", "--shared" }, 64, "--queue", "'--shared'", "shared, copy")
   refuses({ "backpressure", "--mark", "5XiB" }, 64, "--mark", "'5XiB'", "64KiB")
   refuses({ "backpressure", "--duration", "20" }, 64, "--duration", "'20'", "250ms")
   refuses({ "backpressure", "--rate", "10/y" }, 64, "--rate", "'10/y'", "200/s")
@@ -145,6 +169,21 @@ t.test("a value that does not parse is named with its option and what is accepte
   refuses({ "backpressure", "--queue", "both" }, 64, "--queue", "'both'", "shared, copy")
   refuses({ "backpressure", "--repeat", "0" }, 64, "--repeat", "'0'", "1 or more")
   refuses({ "backpressure", "--memory-limit-kind", "hope" }, 64, "--memory-limit-kind", "'hope'", "rlimit")
+end)
+
+-- What serve says on stderr when it is started with these flags and ended.
+local function serve_says(...)
+  local process = lab.start(t.tmpdir(), { "serve", ... })
+  process:line "^wsb: serving"
+  process:signal "sigterm"
+  assert(process:wait(10) and process.code == 0, "its end")
+  return process.stderr
+end
+
+t.test("a policy for a mark that is not there is warned about, in one line", function()
+  local warning = serve_says("--on-overflow", "close")
+  assert(warning:find "^wsb: %-%-on%-overflow has no effect [^\n]*%-%-high%-water%-mark[^\n]*\n$", warning)
+  assert(serve_says() == "" and serve_says("--on-overflow=close", "--high-water-mark=1MiB") == "")
 end)
 
 t.test("a value that only the load can judge ends the run as well", function()
@@ -172,6 +211,17 @@ t.test("a run-time error is status 70 with file, line and traceback", function()
     assert(r.stderr:sub(1, #message) == message, "file and line")
     assert(r.stderr:find("\nstack traceback:\n\tmine.lua:" .. line, 1, true), "traceback")
   end
+end)
+
+t.test("what a script's function asks for wrongly is status 70, one line, with file and line", function()
+  local function fails(in_setup, in_workload, ...)
+    local text = experiment():gsub("ctx:serve {}", in_setup):gsub("ctx:publish {[^}]*}", in_workload)
+    refused(run_script(text, "--quiet"), 70, ...)
+  end
+  local server, load = "mine.lua:4: ctx:serve.hgih_water_mark: ", "mine.lua:5: ctx:clients.faults[1].typ: "
+  fails("ctx:serve { hgih_water_mark = 1 }", "", server, "did you mean high_water_mark?")
+  fails("ctx:serve {}", 'ctx:clients { cohort = "a", n = 1, faults = { { type = "stall", typ = 1 } } }', load)
+  fails("ctx:serve {}", "ctx.server:set { port = 1 }", "mine.lua:5: ctx.server:set.port: ", "high_water_mark")
 end)
 
 t.test("an error of several lines is one line", function()
@@ -204,6 +254,7 @@ t.test("a malformed experiment is refused before anything starts, and the field 
   malformed("", "after", 'thresholds = { after = { rss = { "max<1Mo" } } }', "after.rss[1]", "'1Mo'")
   malformed("", "after", 'thresholds = { after = { rs = { "max<1MiB" } } }', "did you mean rss?")
   malformed("", "after", 'thresholds = { after = { expect = "live" } }', "thresholds.after.expect", "'live'")
+  malformed("", "after", "thresholds = {}", "thresholds.after", "missing")
   malformed("", "after", 'compare = { "rss.maximum" }', "compare[1]", "max")
   malformed("", "after", 'options = { mark = { "m", "x", type = "size" } }', "options.mark", "'x'")
   malformed("", "after", 'options = { seed = { "my own", 1 } }', "options.seed", "--seed")

@@ -17,7 +17,8 @@ local function interrupted(process, signal)
   assert(process:wait(15), "it went on")
   assert(process.code == CODES[signal], ("code %d"):format(process.code))
   assert(process.stdout == "", "a result")
-  assert(process.stderr:find("wsb: interrupted by signal %d+[^\n]*\n$"), "it does not say so")
+  assert(process.stderr:find("wsb: interrupted by signal %d+[^\n]*no report was written\n$"),
+    "it does not say so")
 end
 
 -- Moments, by the line of progress at which they come.
@@ -133,6 +134,7 @@ return {
   name = "mine", description = "a test's own",
   options = { fail = { "raise an error in the workload", false } },
   arms = { { name = "before" }, { name = "after" } },
+  thresholds = { after = { rss = { "max<512MiB" } } },
   setup = function(ctx) ctx:serve { memory_limit = "512MiB" } end,
   workload = function(ctx)
     ctx:clients { cohort = "all", n = 2 }

@@ -2,6 +2,7 @@ local assert = require "luassert"
 local t = require "harness"
 require "lua.fake_core"
 local argparse = require "argparse"
+local config = require "wsb.load.config"
 local options = require "wsb.command.options"
 
 local function contains(text, part)
@@ -114,6 +115,16 @@ t.test("substitution leaves functions and the original alone", function()
   local original = { a = "$mark", f = fn }
   assert.equal(fn, options.substitute(original, parse(SPECS, {}), "x").f)
   assert.equal("$mark", original.a)
+end)
+
+t.test("what a running server cannot change is neither accepted nor suggested", function()
+  local function set(values) return refused(config.encode, "server", values, "ctx.server:set", true) end
+  contains(set { port = 1 }, "ctx.server:set.port: is fixed when the server starts: use one of ")
+  contains(set { high_water_mrk = 1 }, "did you mean high_water_mark?")
+  local list = set { nothing_like_it = 1 }
+  contains(list, "no such option of the server: use one of ")
+  assert.is_nil(list:find(" path,", 1, true))
+  assert.same({ high_water_mark = "1" }, config.encode("server", { high_water_mark = 1 }, "x", true))
 end)
 
 t.test("server options as flags, renamed and back", function()

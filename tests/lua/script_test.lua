@@ -1,6 +1,7 @@
 local assert = require "luassert"
 local t = require "harness"
 require "lua.fake_core"
+local errors = require "wsb.base.errors"
 local script = require "wsb.command.script"
 
 local function nothing() end
@@ -11,7 +12,7 @@ end
 
 local function experiment(changes)
   local spec = { name = "x", description = "x", arms = { { name = "before" }, { name = "after" } },
-    setup = nothing, workload = nothing }
+    setup = nothing, workload = nothing, thresholds = { after = { rss = { "max<1GiB" } } } }
   for field, value in pairs(changes or {}) do
     spec[field] = value
   end
@@ -62,7 +63,7 @@ end)
 t.test("options of an arm are checked against config.def", function()
   local function arm(changes)
     return experiment { arms = { { name = "a", server = changes.server, clients = changes.clients },
-      { name = "b" } } }
+      { name = "after" } } }
   end
   assert.equal("x.lua: arms[1].server.high_water_mrk: no such option of the server: did you mean "
     .. "high_water_mark?", refusal(arm { server = { high_water_mrk = 1 } }))
@@ -80,6 +81,24 @@ t.test("thresholds: unknown arm, metric, expression", function()
   contains(threshold { server_memry = { "max<1MiB" } }, "thresholds.before.server_memry[1]: ")
   contains(threshold { expect = "die" }, "thresholds.before.expect: 'die' is not accepted: give pass or fail")
   contains(refusal(experiment { compare = { "nothing.max" } }), "compare[1]: 'nothing.max'")
+end)
+
+t.test("a treatment has to be asked something, unless it is to fail", function()
+  local missing = "x.lua: thresholds.after: missing: give at least one"
+  for _, own in ipairs { {}, { expect = "pass" }, { rss = {} } } do
+    contains(refusal(experiment { thresholds = { after = own } }), missing)
+  end
+  contains(refusal(experiment { thresholds = { before = {} } }), missing)
+  script.validate(experiment { thresholds = { after = { expect = "fail" } } }, "x.lua")
+end)
+
+t.test("a chart's lines are a list, or a function that makes one", function()
+  local function lines(value)
+    return experiment { charts = { { title = "t", series = "rss", unit = "bytes", lines = value } } }
+  end
+  script.validate(lines { { value = "1MiB", label = "l" } }, "x.lua")
+  script.validate(lines(nothing), "x.lua")
+  contains(refusal(lines { { value = 1 } }), "charts[1].lines[1].label: missing")
 end)
 
 t.test("an option may stand in an arm and in a threshold", function()
@@ -113,6 +132,29 @@ t.test("scripts are found by bundled name and by path", function()
   assert.equal("./scripts/serve.lua", script.find "serve")
   assert.equal("scripts/serve.lua", script.find "scripts/serve.lua")
   assert.equal("-", script.find "-")
+end)
+
+t.test("an error in a function of the script names the script's line", function()
+  local _, loaded = load_text 'return { name = "x", description = "x", run = function(f)\n\n  f()\nend }'
+  local function raise() errors.raise(errors.SCRIPT, "field: missing") end
+  local ok, err = pcall(loaded.spec.run, raise)
+  assert.is_false(ok)
+  assert.matches("it%.lua:3: field: missing$", err.message)
+  ok, err = pcall(raise)
+  assert.is_false(ok)
+  assert.equal("field: missing", err.message)
+  ok, err = pcall(loaded.spec.run, function() errors.raise(errors.USAGE, "port: taken") end)
+  assert.is_false(ok)
+  assert.equal("port: taken", err.message)
+end)
+
+t.test("a file is suggested to whom forgets its ending, another word where one is given", function()
+  local path = t.tmpdir() .. "/it"
+  assert(io.open(path .. ".lua", "w")):close()
+  local _, err = pcall(script.find, path)
+  assert.equal(("script: '%s' does not exist: did you mean %s.lua?"):format(path, path), err.message)
+  _, err = pcall(script.find, "chek", { "check" })
+  assert.equal("script: 'chek' does not exist: did you mean check?", err.message)
 end)
 
 t.test("a script that does not exist suggests the nearest", function()

@@ -26,10 +26,31 @@ function errors.new(exit, format, ...)
   return setmetatable({ exit = exit, message = format:format(...) }, Error)
 end
 
+local script_source -- chunk name of the script that is being run
+
+---Names the chunk whose lines script errors point to: those raised while one of its functions is running.
+---@param source string  as load was given it: "@slow.lua"
+function errors.blame(source)
+  script_source = source
+end
+
+-- "slow.lua:13: " of the innermost frame that is the script's, "" when it has none.
+local function place_in_script()
+  local level, frame = 3, debug.getinfo(3, "Sl")
+  while frame do
+    if frame.source == script_source then return ("%s:%d: "):format(frame.short_src, frame.currentline) end
+    level = level + 1
+    frame = debug.getinfo(level, "Sl")
+  end
+  return ""
+end
+
 ---@param exit integer
 ---@param format string
 function errors.raise(exit, format, ...)
-  error(errors.new(exit, format, ...), 0)
+  local e = errors.new(exit, format, ...)
+  if exit == errors.SCRIPT then e.message = place_in_script() .. e.message end
+  error(e, 0)
 end
 
 ---Raises that a script gave a value that is not accepted.
@@ -66,11 +87,11 @@ end
 
 ---Calls `fn` and then `always`, which runs whatever happened; the first error is raised again.
 ---@param fn fun(): ...
----@param always fun()
+---@param always fun(err: wsb.Error?)  given what went wrong
 ---@return ...
 function errors.finally(fn, always)
   local results = table.pack(xpcall(fn, errors.handler))
-  local ok, err = xpcall(always, errors.handler)
+  local ok, err = xpcall(always, errors.handler, not results[1] and results[2] or nil)
   if not results[1] then error(results[2], 0) end
   if not ok then error(err, 0) end
   return table.unpack(results, 2, results.n)

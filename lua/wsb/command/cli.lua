@@ -2,6 +2,7 @@
 
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
+local reference = require "wsb.command.reference"
 local runner = require "wsb.command.runner"
 local script = require "wsb.command.script"
 local suggest = require "wsb.command.suggest"
@@ -13,6 +14,8 @@ local USAGE = [[
 Usage: wsb [run] SCRIPT|NAME|- [--option=VALUE ...]
        wsb list            the scripts that come with wsb
        wsb help NAME       what a script does, and its options
+       wsb help metrics    what thresholds and comparisons may ask of a run
+       wsb help options    what ctx:serve, ctx:clients and ctx:publish take
        wsb check SCRIPT    whether a script is well formed; nothing is run
        wsb doctor          whether this machine is ready, and how to make it so
        wsb --version
@@ -21,23 +24,32 @@ Exit status: 0 proven (or done), 1 refuted, 2 inconclusive, 64 usage, 69 environ
 70 script error, 130 or 143 interrupted after clean-up.
 ]]
 
+local WORDS = { "run", "list", "help", "check", "doctor" }
+local TOPICS = { "run", "list", "help", "check", "doctor", "metrics", "options" }
+
 local verbs = {}
 
-local function one_script(args, verb)
+-- `others`: what the word may have been meant to be, beside a script.
+local function one_script(args, verb, others)
   if not args[1] then
     errors.raise(errors.USAGE, "%s: no script was named: `wsb list` shows those there are", verb)
   end
-  return script.load(script.find(args[1])), args[1], table.move(args, 2, #args, 1, {})
+  return script.load(script.find(args[1], others)), args[1], table.move(args, 2, #args, 1, {})
 end
 
-function verbs.run(args)
-  local loaded, word, rest = one_script(args, "run")
+function verbs.run(args, others)
+  local loaded, word, rest = one_script(args, "run", others)
   return runner.run(loaded, word, rest)
 end
 
 function verbs.help(args)
-  if not args[1] then return verbs["--help"]() end
-  local loaded, word = one_script(args, "help")
+  local topic = args[1]
+  if not topic or verbs[topic] then return verbs["--help"]() end
+  if reference[topic] then
+    io.stdout:write(reference[topic](core.columns()))
+    return 0
+  end
+  local loaded, word = one_script(args, "help", TOPICS)
   io.stdout:write(runner.help(loaded, word))
   return 0
 end
@@ -99,7 +111,7 @@ local function dispatch(args)
       suggest.nearest(first, { "--help", "--version" }) and suggest.remedy(first, { "--help", "--version" })
       or "name a script first, its options after it")
   end
-  return verbs.run(args)
+  return verbs.run(args, WORDS)
 end
 
 -- One line, whatever the message holds; a traceback only for what was not foreseen.

@@ -18,7 +18,7 @@ local EXITS = { PROVEN = 0, REFUTED = 1, INCONCLUSIVE = 2 }
 
 -- Flags of every experiment.
 local COMMON = {
-  ["repeat"] = { "runs an arm, the arms taking turns", 1 },
+  ["repeat"] = { "runs per arm, alternating", 1 },
   seed = { "seed of the load", 1 },
   quiet = { "no progress on stderr", false },
   runs_dir = { "where the report goes", "runs" },
@@ -67,9 +67,26 @@ local function usage_error(complaint, declared, word)
   errors.raise(errors.USAGE, "command line: %s: see `wsb help %s`", complaint:gsub("%s*\n%s*", ", "), word)
 end
 
+-- "--duration -2s" as "--duration=-2s": argparse would take the value for an option, and not say whose it is.
+local function joined(args, declared)
+  local takes_value, flags, words = {}, flags_of(declared), {}
+  for _, o in ipairs(declared) do
+    takes_value[o.flag] = o.type ~= "boolean"
+  end
+  for _, word in ipairs(args) do
+    local is_value = word:find("^%-") and word ~= "-h" and not suggest.contains(flags, word:match("^[^=]+"))
+    if is_value and takes_value[words[#words]] then
+      words[#words] = words[#words] .. "=" .. word
+    else
+      table.insert(words, word)
+    end
+  end
+  return words
+end
+
 local function parse(script, word, args)
   local declared = declared_of(script)
-  local ok, given = parser_of(script, word):pparse(args)
+  local ok, given = parser_of(script, word):pparse(joined(args, declared))
   if not ok then usage_error(given, declared, word) end
   return given, declared
 end
@@ -111,15 +128,19 @@ local function run_experiment(script, word, chosen, declared)
     screen:close()
     print_result(result, directory)
     return EXITS[result.verdict.word]
-  end, function()
+  end, function(err)
     screen:close()
     directory:discard()
+    if err and err.signal and not directory.done then
+      err.message = err.message .. ", no report was written"
+    end
   end)
 end
 
-local function run_command(script, chosen)
+local function run_command(script, chosen, given)
   local screen = terminal.new {}
-  local ctx = context.new { opt = chosen.values, progress = function(text) screen:say(text) end }
+  local ctx = context.new { opt = chosen.values, given = given,
+    progress = function(text) screen:say(text) end }
   return errors.finally(function() return script.spec.run(ctx) or 0 end, function()
     screen:close()
     ctx:close()
@@ -140,7 +161,7 @@ function runner.run(script, word, args)
   end
   local chosen = options.resolve(declared, given)
   if script.spec.arms then return run_experiment(script, word, chosen, declared) end
-  return run_command(script, chosen)
+  return run_command(script, chosen, given)
 end
 
 ---@param script wsb.Script

@@ -91,8 +91,14 @@ local function by_arm(value, where)
 end
 
 local arm = record({ name = text, server = table_of_options, clients = table_of_options }, { "name" })
-local chart = record({ title = text, series = text, unit = text, log = flag,
-  lines = list_of(record({ value = scalar, label = text }, { "value", "label" })) }, { "title", "series" })
+local line_list = list_of(record({ value = scalar, label = text }, { "value", "label" }))
+
+local function lines(value, where)
+  if type(value) ~= "function" then line_list(value, where) end
+end
+
+local chart = record({ title = text, series = text, unit = text, log = flag, lines = lines },
+  { "title", "series" })
 local writeup = record { lever = text, why = text,
   alternatives = list_of(record({ name = text, effect = text }, { "name", "effect" })) }
 
@@ -114,6 +120,13 @@ end
 
 local command = record(with_common(COMMAND), { "name", "description", "run" })
 local experiment = record(with_common(EXPERIMENT), { "name", "description", "arms", "setup", "workload" })
+
+---Checks what a chart's function of lines returned. Raises status 70.
+---@param value any
+---@param where string
+function schema.check_lines(value, where)
+  line_list(value, where)
+end
 
 ---Checks the shape of what a script returned. Raises status 70.
 ---@param spec any

@@ -43,17 +43,22 @@ end
 
 ---The file that a word on the command line means. Raises status 64.
 ---@param word string  a path, the name of a bundled script, or "-" for standard input
+---@param others? string[]  what else may be meant by a word that is no script
 ---@return string
-function script.find(word)
+function script.find(word, others)
   if word == "-" then return word end
-  local names = {}
-  for i, bundled in ipairs(script.bundled()) do
+  local names = table.move(others or {}, 1, #(others or {}), 1, {})
+  for _, bundled in ipairs(script.bundled()) do
     if bundled.name == word then return bundled.path end
-    names[i] = bundled.name
+    table.insert(names, bundled.name)
   end
   if is_file(word) then return word end
   local at_home = core.home .. "/" .. word
   if word:find("/") and is_file(at_home) then return at_home end
+  if is_file(word .. ".lua") then
+    local path = word:find("/") and word or "./" .. word
+    errors.raise(errors.USAGE, "script: '%s' does not exist: did you mean %s.lua?", word, path)
+  end
   local name = word:match("([^/]+)%.lua$") or word
   local nearest = suggest.nearest(name, names)
   errors.raise(errors.USAGE, "script: '%s' does not exist: %s", word,
@@ -108,6 +113,25 @@ local function check_names(spec)
       errors.raise(errors.SCRIPT, "thresholds.%s: no such arm: %s", name, remedy)
     end
   end
+end
+
+-- An arm that is to pass without being asked anything would prove nothing.
+local function check_treatments(spec)
+  for i = 2, #spec.arms do
+    local name = spec.arms[i].name
+    local own = (spec.thresholds or {})[name] or {}
+    local asked = own.expect == "fail"
+    for metric, expressions in pairs(own) do
+      asked = asked or (metric ~= "expect" and #expressions > 0)
+    end
+    if not asked then
+      errors.raise(errors.SCRIPT, 'thresholds.%s: missing: give at least one, such as server_memory = '
+        .. '{ "max<64MiB" }', name)
+    end
+  end
+end
+
+local function check_selectors(spec)
   for _, field in ipairs { "compare", "columns" } do
     for i, text in ipairs(spec[field] or {}) do
       selector.parse(text, ("%s[%d]"):format(field, i))
@@ -136,8 +160,10 @@ function script.validate(spec, file)
     if spec.arms then
       local defaults = options.resolve(declared, {})
       check_names(spec)
+      check_selectors(spec)
       check_arms(spec, defaults)
       check_thresholds(spec, defaults)
+      check_treatments(spec)
     end
     return declared
   end)
@@ -151,6 +177,7 @@ function script.load(path)
   local file = path == "-" and "standard input" or path
   local chunk, why = load(source, "@" .. file, "t")
   if not chunk then errors.raise(errors.SCRIPT, "%s: correct the syntax", why) end
+  errors.blame("@" .. file)
   local spec = chunk()
   return { file = file, source = source, spec = spec, options = script.validate(spec, file) }
 end

@@ -26,11 +26,12 @@ function config.find(role, name)
 end
 
 ---@param role wsb.Role
+---@param only_live? boolean  those that may change while running
 ---@return string[]
-function config.names(role)
+function config.names(role, only_live)
   local names = {}
-  for i, option in ipairs(core.options(role)) do
-    names[i] = option.name
+  for _, option in ipairs(core.options(role)) do
+    if option.live or not only_live then table.insert(names, option.name) end
   end
   return names
 end
@@ -70,14 +71,16 @@ end
 ---@param role wsb.Role
 ---@param values table<string, string|number|boolean>
 ---@param where string  for messages: "arms[1].server", "ctx:serve"
+---@param only_live? boolean  the worker is running already
 ---@return table<string, string|boolean>
-function config.encode(role, values, where)
+function config.encode(role, values, where, only_live)
   local encoded = {}
   for name, value in pairs(values) do
     local option = config.find(role, tostring(name))
-    if not option then
-      errors.raise(errors.SCRIPT, "%s.%s: no such option of the %s: %s", where, name, role,
-        suggest.remedy(tostring(name), config.names(role)))
+    if not option or (only_live and not option.live) then
+      local what = option and "is fixed when the %s starts" or "no such option of the %s"
+      errors.raise(errors.SCRIPT, "%s.%s: %s: %s", where, name, what:format(role),
+        suggest.remedy(tostring(name), config.names(role, only_live)))
     end
     local read, accepted = config.read(option, value)
     if read == nil then

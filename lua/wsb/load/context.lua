@@ -15,6 +15,7 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 
 ---@class wsb.Context
 ---@field opt table<string, any>      the script's options: numbers in base units, text, booleans
+---@field given table<string, any>    those of them that the command line named; empty for an experiment
 ---@field arm string                  name of the arm, "" for a plain command
 ---@field seed integer
 ---@field server wsb.Server?          after ctx:serve
@@ -27,13 +28,13 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 local Context = { __name = "wsb.Context" }
 Context.__index = Context
 
----@param how {opt: table, arm: table?, seed: integer?, log_dir: string?, limit_kind: string?,
----  on_start: fun(ctx: wsb.Context)?, progress: fun(text: string)?}
+---@param how {opt: table, given: table?, arm: table?, seed: integer?, log_dir: string?,
+---  limit_kind: string?, on_start: fun(ctx: wsb.Context)?, progress: fun(text: string)?}
 ---@return wsb.Context
 function context.new(how)
-  return setmetatable({ opt = how.opt, arm = how.arm and how.arm.name or "", seed = how.seed or 1,
-    cohorts = {}, publishers = {}, doubts = {}, how = how, used = {}, workers = 0, connections = 0,
-    probes = 0 }, Context)
+  return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
+    seed = how.seed or 1, cohorts = {}, publishers = {}, doubts = {}, how = how, used = {}, workers = 0,
+    connections = 0, probes = 0 }, Context)
 end
 
 local function merged(...)
@@ -83,7 +84,7 @@ end
 
 ---Starts the server. Takes the server options of config.def and `memory_limit`; what the arm has under
 ---`server` comes on top. Sets ctx.server.
----@param options table<string, string|number|boolean>
+---@param options wsb.Serve
 ---@return wsb.Server
 ---@async
 function Context:serve(options)
@@ -116,8 +117,7 @@ end
 
 ---Connects a cohort and waits until every client is up or has failed. Its faults count from the start of the
 ---load: the first ctx:publish, or the end of the workload.
----@param spec table  cohort (name), n (clients), faults ({type="stall", after=, duration=} or {type="slow",
----  rate=}) and any swarm option of config.def
+---@param spec wsb.Clients
 ---@return wsb.Cohort
 ---@async
 function Context:clients(spec)
@@ -165,7 +165,7 @@ end
 
 ---Connects a publisher and begins the load: its schedule and the cohorts' faults. Returns at once; the run
 ---goes on until the schedule is over, whatever becomes of the server.
----@param spec table  rate, size, duration, arrival ("constant" or "poisson"), or any swarm option
+---@param spec wsb.Publish
 ---@return wsb.Cohort
 ---@async
 function Context:publish(spec)

@@ -95,7 +95,7 @@ end
 ---@param values table<string, string|number|boolean>
 ---@async
 function Server:set(values)
-  self.process:request("set", config.encode("server", values, "ctx.server:set"))
+  self.process:request("set", config.encode("server", values, "ctx.server:set", true))
 end
 
 ---Closes every connection with 1012 over drain_window; the process ends then.
