@@ -131,6 +131,11 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
     return true;
 }
 
+size_t conn_incoming_bytes(const struct conn *c)
+{
+    return c->reader != NULL ? c->reader->body.capacity : 0;
+}
+
 void conn_close(struct conn *c, bool reset)
 {
     ev_io_stop(loop_ev(c->loop), &c->io);

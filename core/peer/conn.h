@@ -49,5 +49,8 @@ void conn_push_urgent(struct conn *c, struct blob *frame);
  * ret_frames: frames that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes);
 
+/* Bytes held of a message that has not come whole. */
+size_t conn_incoming_bytes(const struct conn *c);
+
 /* Closes the descriptor and frees what is held. `reset`: tell the kernel to forget what it has not sent. */
 void conn_close(struct conn *c, bool reset);

@@ -29,6 +29,7 @@ struct ws {
     uint64_t heard_ns;         /* when anything was last received */
     uint64_t closing_ns;       /* when CLOSING began */
     struct sock_memory kernel; /* as last sampled */
+    size_t incoming_bytes;     /* as last counted */
     enum ws_state state;
     enum ws_input input;
     bool evicted; /* closing because of the mark or the budget */
@@ -295,8 +296,15 @@ static void stream_ended(struct ws *w)
     die(w, w->input != INPUT_CLOSED);
 }
 
+static void set_incoming(struct ws *w, size_t bytes)
+{
+    count_add(COUNT_incoming_bytes, bytes - w->incoming_bytes);
+    w->incoming_bytes = bytes;
+}
+
 static void settle_receive(struct ws *w, long result)
 {
+    set_incoming(w, conn_incoming_bytes(&w->conn));
     w->heard_ns = loop_now_ns(w->shared->loop);
     w->pinged = false;
     if (result >= 0)
@@ -374,6 +382,7 @@ static void turn_end(struct turn *t)
         return;
     turn_cancel(&w->turn);
     set_kernel(w, (struct sock_memory){0});
+    set_incoming(w, 0);
     if (!w->reset) /* its last bytes may be in the kernel still, but not for ever */
         sock_give_up_after(w->conn.stream.fd, w->shared->evict_grace_ns);
     conn_close(&w->conn, w->reset);

@@ -220,6 +220,21 @@ static void large_messages_go_both_ways(void **state)
     assert_int_equal(peer[2].bytes, 1 << 20);
 }
 
+/* The frame head says 1,000 bytes and 500 come: what a client has us hold is counted, until it leaves. */
+static void half_a_message_is_counted(void **state)
+{
+    (void)state;
+    connect_to(0, "/t");
+    struct blob *half = blob_new(8 + 500, 0, 0);
+    memcpy(half->bytes, "\x82\xFE\x03\xE8mask", 8);
+    memset(half->bytes + 8, 'x', 500);
+    sendq_push(&peer[0].client.conn.out, half);
+    loop_at_turn_end(loop, &peer[0].client.turn);
+    WAIT_FOR(count_get(COUNT_incoming_bytes) >= 500);
+    client_abort(&peer[0].client);
+    WAIT_FOR(ws_none_left(&ws) && count_get(COUNT_incoming_bytes) == 0);
+}
+
 static void a_refused_client_ends_without_having_been_open(void **state)
 {
     (void)state;
@@ -451,6 +466,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(they_talk),
         TEST(large_messages_go_both_ways),
+        TEST(half_a_message_is_counted),
         TEST(a_refused_client_ends_without_having_been_open),
         TEST(nobody_listens),
         TEST(the_client_closes),
