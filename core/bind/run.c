@@ -17,6 +17,9 @@
 
 static const char worker_type[] = "wsb.Worker";
 
+/* Registry key of the workers by their address, weak: who drops a worker ends it. */
+static const char workers_key[] = "wsb.workers";
+
 /* Something that happened, until core.turn hands it over. */
 struct note {
     struct note *next;
@@ -116,12 +119,11 @@ static void push_message(lua_State *L, const struct ctl_message *message)
     lua_setfield(L, -2, "values");
 }
 
-/* The worker's userdata is found by its address in the registry's weak table of workers. */
 static void push_note(lua_State *L, const struct note *n)
 {
     lua_newtable(L);
     if (n->worker != NULL) {
-        luaL_getsubtable(L, LUA_REGISTRYINDEX, worker_type);
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, workers_key);
         lua_rawgetp(L, -1, n->worker);
         lua_setfield(L, -3, "worker");
         lua_pop(L, 1);
@@ -189,7 +191,7 @@ static void forget_notes(const struct bound_worker *worker)
 
 static void remember(lua_State *L, const struct bound_worker *w, int index)
 {
-    if (luaL_getsubtable(L, LUA_REGISTRYINDEX, worker_type) == 0) {
+    if (luaL_getsubtable(L, LUA_REGISTRYINDEX, workers_key) == 0) {
         lua_newtable(L);
         lua_pushliteral(L, "v");
         lua_setfield(L, -2, "__mode");
