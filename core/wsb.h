@@ -62,7 +62,7 @@ int wsb_server_set(struct wsb_server *server, const char *const *settings, char 
 uint32_t wsb_server_publish(struct wsb_server *server, const char *topic, const void *text, size_t size);
 /* Stops listening and closes: drain with 1012 (service restart) spread over drain_window, stop with 1001
  * (going away) at once. done(arg) is called once nobody is connected any more; the server may be freed in it.
- */
+ * A later stop or drain takes the place of an earlier one, whose done is then not called. */
 void wsb_server_drain(struct wsb_server *server, void (*done)(void *arg), void *arg);
 void wsb_server_stop(struct wsb_server *server, void (*done)(void *arg), void *arg);
 /* Resets what is still connected. NULL is accepted. */

@@ -42,7 +42,8 @@ struct wsb_server {
     double samples_due;
     uint16_t port;
     int leaving; /* the ERR_ that connections are closed with, 0 while serving */
-    uint64_t leave_until_ns;
+    uint64_t leave_until_ns, leave_window_ns;
+    uint64_t leave_count; /* connections that were open when it began */
     void (*done)(void *);
     void *done_arg;
 };
@@ -133,17 +134,15 @@ static void run_feed(struct wsb_server *s, double rate)
     feed_run(s->feed, &plan, loop_refresh(s->loop));
 }
 
-/* Closes its share of the connections: all of them by leave_until. */
+/* Closes what is due: as many stay open as there is time left, and none at leave_until. */
 static void leave_step(struct wsb_server *s)
 {
     uint64_t now_ns = loop_now_ns(s->loop);
-    uint64_t open = s->shared.open_count;
-    uint64_t share = open;
-    if (now_ns < s->leave_until_ns) {
-        double ticks_left = (double)(s->leave_until_ns - now_ns) / (TICK_S * 1e9);
-        share = (uint64_t)ceil((double)open / fmax(ticks_left, 1.0));
-    }
-    for (; share > 0 && ws_first_open(&s->shared) != NULL; share--)
+    uint64_t keep = 0;
+    if (now_ns < s->leave_until_ns)
+        keep = (uint64_t)((double)s->leave_count * (double)(s->leave_until_ns - now_ns) /
+                          (double)s->leave_window_ns);
+    while (s->shared.open_count > keep)
         ws_close(ws_first_open(&s->shared), s->leaving);
 }
 
@@ -310,6 +309,8 @@ static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done
              (unsigned long long)s->shared.open_count, err_close_code(err));
     s->leaving = err;
     s->leave_until_ns = loop_refresh(s->loop) + window_ns;
+    s->leave_window_ns = window_ns;
+    s->leave_count = s->shared.open_count;
     s->done = done;
     s->done_arg = arg;
     run_feed(s, 0);

@@ -168,6 +168,22 @@ static void a_drain_lets_everybody_go(void **state)
     WAIT_FOR(count("clients_open") == 0);
 }
 
+/* However often the loop comes round, a drain of an hour has only just begun. */
+static void a_long_drain_leaves_most_open(void **state)
+{
+    (void)state;
+    serve((const char *[]){"drain_window=1h", NULL});
+    bring_swarm(wsb_server_port(server));
+    WAIT_FOR(count("connections_open") == 5);
+    wsb_server_drain(server, set_flag, &server_done);
+    for (int i = 0; i < 50; i++)
+        ev_run(loop, EVRUN_ONCE);
+    assert_in_range(count("connections_open"), 4, 5);
+    assert_false(server_done);
+    wsb_server_stop(server, set_flag, &server_done);
+    WAIT_FOR(server_done);
+}
+
 static void free_in_done(void *arg)
 {
     wsb_server_free(server);
@@ -309,6 +325,7 @@ int main(void)
         TEST(publishing_reaches_every_subscriber),
         TEST(the_schedule_is_carried_out_to_the_end),
         TEST(a_drain_lets_everybody_go),
+        TEST(a_long_drain_leaves_most_open),
         TEST(a_server_may_be_freed_in_done),
         TEST(a_stop_of_nobody_is_done_too),
         TEST(freed_with_everybody_connected),
