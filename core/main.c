@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -16,6 +17,18 @@
 #include <unistd.h>
 
 enum { EXIT_SOFTWARE = 70 };
+
+/* Without this, a closed stdin, stdout or stderr would become one of our sockets, and take what is printed.
+ */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
 
 /* As many descriptors as this user may have: the soft limit is for programs that use select(2). */
 static void raise_descriptor_limit(void)
@@ -118,6 +131,7 @@ static int controller_main(char **argv)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
+    fill_standard_descriptors();
     raise_descriptor_limit();
     if (argc == 3 && strcmp(argv[1], CHILD_ARGUMENT) == 0)
         return worker_main(argv[2]);

@@ -81,6 +81,9 @@ static void on_signal(EV_P_ ev_signal *watcher, int events)
 
 static void watch_signal(ev_signal *watcher, int number)
 {
+    struct sigaction now;
+    if (number == SIGHUP && sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+        return; /* nohup asked for it */
     ev_signal_init(watcher, on_signal, number);
     ev_signal_start(run.loop, watcher);
 }
@@ -365,6 +368,7 @@ void bind_run(lua_State *L)
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);
+    signal(SIGCHLD, SIG_DFL);  /* inherited as ignored, it would leave no exit status to wait for */
     run.loop = ev_loop_new(0); /* the default loop would reap the children that a script starts by io.popen */
     ev_timer_init(&run.timeout, on_timeout, 0, 0);
     watch_signal(&run.interrupt, SIGINT);

@@ -46,8 +46,9 @@ static _Noreturn void become_worker(const struct child_plan *plan, const struct 
     char *arguments[] = {name, flag, role, NULL};
     snprintf(role, sizeof role, "%s", config_role_name(plan->role));
     setpgid(0, 0); /* ^C on the terminal is for the controller, which knows in what order to end things */
-    if (place(h->log, STDERR_FILENO) && place(h->channel, CHILD_CHANNEL_FD) &&
-        place(h->page, CHILD_PAGE_FD) && (plan->limit == NULL || memlimit_enter(plan->limit) == 0))
+    /* The limit first: its descriptors may have the numbers that the worker expects. */
+    if ((plan->limit == NULL || memlimit_enter(plan->limit) == 0) && place(h->log, STDERR_FILENO) &&
+        place(h->channel, CHILD_CHANNEL_FD) && place(h->page, CHILD_PAGE_FD))
         execv(program, arguments);
     int error = errno;
     if (write(h->failure, &error, sizeof error) < 0)

@@ -1,6 +1,7 @@
 -- Workers as a script sees them through wsb.core: they end when nobody holds them, and what cannot be said to
 -- them is an error at once.
 
+local served = require "served"
 local t = require "harness"
 
 -- Runs `body` as a command; what it prints comes back.
@@ -63,4 +64,40 @@ t.test("the script's own children are its own to wait for", function()
     print(select(3, child:close()))
   ]]
   assert(said == "3\n", said)
+end)
+
+-- What a shell, a supervisor or nohup may hand down.
+
+t.test("an inherited SIGCHLD that is ignored does not hide a worker's end", function()
+  local r = t.run({ "env", "--ignore-signal=CHLD", t.wsb, "-" }, { stdin = [[
+    return { name = "blind", description = "test", run = function(ctx)
+      local server = ctx:serve {}
+      server.process.worker:kill(9)
+      print(ctx:wait(function() return not server:alive() end, "5s"))
+    end }
+  ]] })
+  assert(r.code == 0 and r.stdout == "true\n", r.stdout)
+end)
+
+t.test("under nohup it outlives its terminal", function()
+  local server = served.run { "nohup", t.wsb, "serve" }
+  server.process:signal "sighup"
+  server:open():round_trip()
+  assert(server:finish "sigterm" == 0)
+  server:leave()
+end)
+
+t.test("closed standard descriptors do not get into the way of a worker and its limit", function()
+  local dir = t.tmpdir()
+  local file = assert(io.open(dir .. "/limited.lua", "w"))
+  file:write [[
+return { name = "limited", description = "test", run = function(ctx)
+  ctx:serve { memory_limit = "64MiB" }
+end }
+]]
+  file:close()
+  for _, closed in ipairs { "0<&-", "0<&- 1>&-", "0<&- 1>&- 2>&-" } do
+    local r = t.run { "sh", "-c", ('exec "$0" "$1" %s'):format(closed), t.wsb, dir .. "/limited.lua" }
+    assert(r.code == 0, closed)
+  end
 end)
