@@ -6,6 +6,7 @@
 
 local core = require "wsb.core"
 local selector = require "wsb.measure.selector"
+local stats = require "wsb.judge.stats"
 
 local metrics = {}
 
@@ -24,13 +25,6 @@ local metrics = {}
 ---@field server {counts: table<string, integer>, closes: table}?
 ---@field cohorts table<string, wsb.CohortData>
 ---@field publishers {counts: table<string, integer>, hists: table<string, wsb.Hist>}
-
-local function median(values)
-  table.sort(values)
-  local middle = #values // 2
-  if #values % 2 == 1 then return values[middle + 1] end
-  return (values[middle] + values[middle + 1]) / 2
-end
 
 local SPANS = 10
 
@@ -51,7 +45,7 @@ function metrics.flatness(t, values)
   local low, high = math.huge, -math.huge
   for i = 1, SPANS do
     if not spans[i] then return nil end
-    local m = median(spans[i])
+    local m = stats.median(spans[i])
     low, high = math.min(low, m), math.max(high, m)
   end
   if low == high then return 0.0 end
