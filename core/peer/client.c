@@ -126,8 +126,7 @@ static void receive(struct client *c)
         conn_read_on(&c->conn, false);
         return;
     }
-    size_t most = c->allowance < LOOP_SCRATCH_SIZE ? (size_t)c->allowance : LOOP_SCRATCH_SIZE;
-    long size = conn_receive(&c->conn, c->shared->max_message, most, got);
+    long size = conn_receive(&c->conn, c->shared->max_message, c->allowance, got);
     if (size == ERR_CLOSED) {
         stream_ended(c);
     } else if (size < 0) {

@@ -85,7 +85,7 @@ int conn_take(struct conn *c, uint8_t *at, size_t size, uint64_t limit,
     return 0;
 }
 
-long conn_receive(struct conn *c, uint64_t limit, size_t most,
+long conn_receive(struct conn *c, uint64_t limit, uint64_t most,
                   bool (*got)(struct conn *, const struct message *))
 {
     uint8_t *scratch = loop_scratch(c->loop);

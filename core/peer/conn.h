@@ -34,7 +34,7 @@ void conn_read_on(struct conn *c, bool on);
 /* Reads once, up to `most` bytes, and hands over each message that is complete. got() may queue and may put
  * an object down at the end of the turn, but not free it; it returns false to stop. Returns bytes read (0:
  * none there yet), or the ERR_ that ends the connection: ERR_CLOSED when the stream did. */
-long conn_receive(struct conn *c, uint64_t limit, size_t most,
+long conn_receive(struct conn *c, uint64_t limit, uint64_t most,
                   bool (*got)(struct conn *, const struct message *));
 /* The same for bytes that came behind the HTTP head; they may be changed. */
 int conn_take(struct conn *c, uint8_t *at, size_t size, uint64_t limit,
