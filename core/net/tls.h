@@ -1,0 +1,28 @@
+/* TLS by OpenSSL: what the connections of one server, or of one swarm, share. A stream carries it
+ * (stream_secure); nobody else needs to know. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct tls_context;
+
+struct tls_options {
+    bool server;
+    const char *certificate; /* server: PEM file, or "auto" for a self-signed pair made on the spot */
+    const char *key;         /* server: PEM file; "" looks in the certificate's file */
+    const char *ca;          /* client: PEM file to trust; "" the system's store */
+    const char *name;        /* client: the host that is asked for (SNI) and has to be certified */
+    bool verify;             /* client: refuse a wrong certificate or name */
+    bool resume;             /* server: hand out tickets; client: use them */
+    bool only_1_3;
+};
+
+/* NULL with the reason in `why` (which names the file). */
+struct tls_context *tls_context_new(const struct tls_options *options, char *why, size_t why_size);
+/* Server: reads certificate and key again, for new connections; on ERR_OPTION_VALUE, with the reason in `why`,
+ * the old ones stay. */
+int tls_context_reload(struct tls_context *c, char *why, size_t why_size);
+/* The certificate in PEM, for who has to trust an "auto" one; NUL-terminated, dies with the context. */
+const char *tls_context_certificate(const struct tls_context *c);
+void tls_context_free(struct tls_context *c);
