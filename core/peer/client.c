@@ -12,6 +12,7 @@ enum { RESPONSE_HEAD_MAX = 16 * 1024 };
 struct client_handshake {
     char key[UPGRADE_KEY_SIZE + 1];
     struct buf head;
+    struct http1_scan scan;
 };
 
 static struct client *from_conn(struct conn *c)
@@ -164,10 +165,11 @@ static void receive_head(struct client *c)
     case IO_DONE: break;
     }
     head->size += size;
-    int used = http1_response((const char *)head->at, head->size, RESPONSE_HEAD_MAX, &response);
+    struct http1_limits limits = {.bytes = RESPONSE_HEAD_MAX, .headers = HTTP1_HEADERS_MAX};
+    int used = http1_response((const char *)head->at, head->size, &limits, &c->handshake->scan, &response);
     if (used == 0)
         return;
-    if (used < 0 || upgrade_check_response(&response, c->handshake->key) < 0)
+    if (used < 0 || upgrade_check_response(&response, c->handshake->key, NULL, false) < 0)
         end(c, 1006);
     else
         open_now(c, head->at + used, head->size - (size_t)used);
@@ -184,7 +186,10 @@ static void send_request(struct client *c)
              shared->url.port);
     random_bytes(shared->rng, random, sizeof random);
     upgrade_make_key(random, c->handshake->key);
-    upgrade_request(host, shared->url.target, shared->origin, c->handshake->key, &out);
+    upgrade_request(
+        &(struct upgrade_ask){
+            .host = host, .target = shared->url.target, .key = c->handshake->key, .origin = shared->origin},
+        &out);
     struct blob *request = blob_new(out.size, loop_now_ns(shared->loop), 0);
     memcpy(request->bytes, out.at, out.size);
     buf_free(&out);

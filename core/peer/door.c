@@ -30,6 +30,7 @@ struct visitor {
     struct stream stream;
     ev_io io;
     struct buf head;
+    struct http1_scan scan;
     uint64_t since_ns;
     bool
         refused; /* answered; what still comes is read and forgotten, so that no reset overtakes the answer */
@@ -82,7 +83,7 @@ static void upgrade(struct visitor *v, const struct http1_head *request, uint8_t
         refuse(v, err);
         return;
     }
-    upgrade_accept(request, &out);
+    upgrade_accept(request, (struct slice){0}, (struct slice){0}, &out);
     if (answer(v, &out)) {
         int fd = v->stream.fd;
         v->stream.fd = -1;
@@ -97,7 +98,8 @@ static void upgrade(struct visitor *v, const struct http1_head *request, uint8_t
 static void visitor_got(struct visitor *v, uint8_t *at, size_t size)
 {
     struct http1_head request;
-    int used = http1_request((const char *)at, size, v->door->config->max_head, &request);
+    struct http1_limits limits = {.bytes = v->door->config->max_head, .headers = HTTP1_HEADERS_MAX};
+    int used = http1_request((const char *)at, size, &limits, &v->scan, &request);
     if (used < 0)
         refuse(v, used);
     else if (used > 0)

@@ -1,8 +1,7 @@
 #include "wire/http1.h"
 
 #include "base/err.h"
-
-#include <stdbool.h>
+#include "wire/authority.h"
 
 /* What a byte may be part of. Targets take what browsers send unescaped (the URL standard's query set), which
  * is more than RFC 3986 grants. */
@@ -126,22 +125,18 @@ static bool at_line_end(const struct scan *s)
     return s->at < s->end && *s->at == '\r';
 }
 
-static void take_headers(struct scan *s, struct http1_head *head)
+static void take_header(struct scan *s, size_t most, struct http1_head *head)
 {
-    while (going(s) && !at_line_end(s)) {
-        struct slice name = take_word(s, TOKEN);
-        take_text(s, ":", ERR_HTTP_SYNTAX);
-        struct slice value = take_run(s, VALUE);
-        take_line_end(s);
-        if (!going(s))
-            return;
-        if (head->header_count == HTTP1_HEADERS_MAX) {
-            fail(s, ERR_HTTP_HEAD_SIZE);
-            return;
-        }
-        head->header[head->header_count++] = (struct http1_header){.name = name, .value = trimmed(value)};
-    }
+    struct slice name = take_word(s, TOKEN);
+    take_text(s, ":", ERR_HTTP_SYNTAX);
+    struct slice value = take_run(s, VALUE);
     take_line_end(s);
+    if (!going(s))
+        return;
+    if (head->header_count >= most || head->header_count >= HTTP1_HEADERS_MAX)
+        fail(s, ERR_HTTP_HEAD_SIZE);
+    else
+        head->header[head->header_count++] = (struct http1_header){.name = name, .value = trimmed(value)};
 }
 
 static void take_request_line(struct scan *s, struct http1_head *head)
@@ -180,44 +175,119 @@ static void check_once(struct scan *s, const struct http1_head *head, const char
             fail(s, ERR_HTTP_SYNTAX);
 }
 
-/* A start line and the headers that may stand only once in a head that begins with it. */
+static void check_body_size(struct scan *s, const struct http1_head *head)
+{
+    struct slice size = http1_value(head, "Content-Length");
+    if (!going(s) || size.at == NULL)
+        return;
+    bool digits = size.size > 0;
+    for (size_t i = 0; i < size.size; i++)
+        digits = digits && is((uint8_t)size.at[i], DIGIT);
+    if (!digits || http1_value(head, "Transfer-Encoding").at != NULL)
+        fail(s, ERR_HTTP_SYNTAX);
+}
+
+static void check_host(struct scan *s, const struct http1_head *head)
+{
+    struct slice host = http1_value(head, "Host");
+    int port;
+    if (host.at != NULL && !authority_split(host, &host, &port))
+        fail(s, ERR_HTTP_SYNTAX);
+}
+
+/* A start line, and the headers that may stand only once in a head that begins with it. */
 struct grammar {
     void (*take_start)(struct scan *, struct http1_head *);
-    const char *once[5];
+    bool host;
+    const char *once[9];
 };
 
-static int parse(const struct grammar *g, const char *at, size_t size, size_t limit,
-                 struct http1_head *ret_head)
+static void check(const struct grammar *g, struct scan *s, const struct http1_head *head)
 {
-    struct http1_head head; /* not zeroed whole: the headers are filled in as they come */
-    head.method = head.target = (struct slice){0};
-    head.status = 0;
-    head.header_count = 0;
-    struct scan s = {.at = at, .end = at + (size < limit ? size : limit)};
-    g->take_start(&s, &head);
-    take_headers(&s, &head);
     for (const char *const *name = g->once; *name; name++)
-        check_once(&s, &head, *name);
+        check_once(s, head, *name);
+    check_body_size(s, head);
+    if (g->host && going(s))
+        check_host(s, head);
+}
+
+/* Goes on with the line that had not come whole. The head is filled in only by a scan from the start. */
+static struct scan take_lines(const struct grammar *g, const char *at, size_t size,
+                              const struct http1_limits *limits, struct http1_scan *scan,
+                              struct http1_head *head)
+{
+    struct scan s = {.at = at + scan->line, .end = at + least(size, limits->bytes)};
+    head->header_count = scan->lines > 0 ? scan->lines - 1 : 0;
+    if (scan->lines == 0) {
+        head->method = head->target = (struct slice){0};
+        head->status = 0;
+        g->take_start(&s, head);
+    }
+    while (going(&s)) {
+        scan->line = (size_t)(s.at - at);
+        scan->lines = head->header_count + 1;
+        if (at_line_end(&s))
+            break;
+        take_header(&s, limits->headers, head);
+    }
+    take_line_end(&s);
+    return s;
+}
+
+/* Whether to parse again: a line has ended, or the one that has not is twice as long as when it was last
+ * looked at. Each byte is so parsed a few times, however many parts it all comes in. */
+static bool is_due(const struct http1_scan *scan, const char *at, size_t size)
+{
+    return size - scan->line >= 2 * (scan->checked - scan->line) ||
+           memchr(at + scan->seen, '\n', size - scan->seen) != NULL;
+}
+
+static int parse(const struct grammar *g, const char *at, size_t size, const struct http1_limits *limits,
+                 struct http1_scan *scan, struct http1_head *ret_head)
+{
+    struct http1_scan start = {0};
+    struct http1_head head; /* not zeroed: the headers are filled in as they come */
+    bool full = size >= limits->bytes;
+    if (scan == NULL)
+        scan = &start;
+    if (scan->line > limits->bytes) /* which were more the last time */
+        return ERR_HTTP_HEAD_SIZE;
+    bool due = full || is_due(scan, at, size);
+    scan->seen = size;
+    if (!due)
+        return 0;
+    bool resumed = scan->lines > 0;
+    struct scan s = take_lines(g, at, size, limits, scan, &head);
+    scan->checked = size;
+    if (resumed && going(&s))
+        s = take_lines(g, at, size, limits, &start, &head);
+    if (going(&s))
+        check(g, &s, &head);
     if (s.err < 0)
         return s.err;
     if (s.starved)
-        return size < limit ? 0 : ERR_HTTP_HEAD_SIZE;
+        return full ? ERR_HTTP_HEAD_SIZE : 0;
     *ret_head = head;
     return (int)(s.at - at);
 }
 
-int http1_request(const char *at, size_t size, size_t limit, struct http1_head *ret_head)
+int http1_request(const char *at, size_t size, const struct http1_limits *limits, struct http1_scan *scan,
+                  struct http1_head *ret_head)
 {
-    static const struct grammar request = {
-        take_request_line, {"Host", "Content-Length", "Sec-WebSocket-Key", "Sec-WebSocket-Version", NULL}};
-    return parse(&request, at, size, limit, ret_head);
+    static const struct grammar request = {take_request_line,
+                                           true,
+                                           {"Host", "Content-Length", "Transfer-Encoding", "Upgrade",
+                                            "Origin", "Authorization", "Sec-WebSocket-Key",
+                                            "Sec-WebSocket-Version", NULL}};
+    return parse(&request, at, size, limits, scan, ret_head);
 }
 
-int http1_response(const char *at, size_t size, size_t limit, struct http1_head *ret_head)
+int http1_response(const char *at, size_t size, const struct http1_limits *limits, struct http1_scan *scan,
+                   struct http1_head *ret_head)
 {
-    static const struct grammar response = {take_status_line,
-                                            {"Content-Length", "Sec-WebSocket-Accept", NULL}};
-    return parse(&response, at, size, limit, ret_head);
+    static const struct grammar response = {
+        take_status_line, false, {"Content-Length", "Transfer-Encoding", "Sec-WebSocket-Accept", NULL}};
+    return parse(&response, at, size, limits, scan, ret_head);
 }
 
 struct slice http1_value(const struct http1_head *head, const char *name)
@@ -238,13 +308,33 @@ static struct slice take_until(struct slice *rest, char mark)
     return part;
 }
 
+bool http1_next(struct slice *list, struct slice *ret_element)
+{
+    if (list->at == NULL)
+        return false;
+    bool last = list->size == 0 || memchr(list->at, ',', list->size) == NULL;
+    *ret_element = trimmed(take_until(list, ','));
+    if (last)
+        *list = (struct slice){0};
+    return true;
+}
+
+bool http1_is_token(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (!is((uint8_t)text.at[i], TOKEN))
+            return false;
+    return text.size > 0;
+}
+
 int http1_has_token(const struct http1_head *head, const char *name, const char *token)
 {
     for (size_t i = 0; i < head->header_count; i++) {
-        struct slice list = head->header[i].value;
-        while (list.size > 0 && slice_is_nocase(head->header[i].name, name))
-            if (slice_is_nocase(trimmed(take_until(&list, ',')), token))
-                return 1;
+        struct slice element, list = head->header[i].value;
+        if (slice_is_nocase(head->header[i].name, name))
+            while (http1_next(&list, &element))
+                if (slice_is_nocase(element, token))
+                    return 1;
     }
     return 0;
 }

@@ -5,8 +5,6 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
-#include <stdbool.h>
-
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 static bool is_base64(char c)
@@ -46,13 +44,79 @@ int upgrade_check_request(const struct http1_head *request)
 {
     if (!slice_is(request->method, "GET"))
         return ERR_HTTP_METHOD;
-    if (http1_value(request, "Host").size == 0 || has_body(request))
+    if (!has(request, "Host") || has_body(request) || has(request, "Expect"))
         return ERR_HTTP_SYNTAX;
     if (!asks_websocket(request))
         return ERR_HTTP_NOT_UPGRADE;
     if (!slice_is(http1_value(request, "Sec-WebSocket-Version"), "13"))
         return ERR_HTTP_WS_VERSION;
     return is_key(http1_value(request, "Sec-WebSocket-Key")) ? 0 : ERR_HTTP_WS_KEY;
+}
+
+/* Distinct tokens, as they come. */
+struct subprotocols {
+    size_t count;
+    struct slice name[UPGRADE_SUBPROTOCOLS_MAX];
+};
+
+static bool same(struct slice a, struct slice b)
+{
+    return a.size == b.size && memcmp(a.at, b.at, a.size) == 0;
+}
+
+static bool holds(const struct subprotocols *all, struct slice name)
+{
+    for (size_t i = 0; i < all->count; i++)
+        if (same(all->name[i], name))
+            return true;
+    return false;
+}
+
+static bool add_list(struct subprotocols *all, struct slice list)
+{
+    struct slice name;
+    while (http1_next(&list, &name)) {
+        if (!http1_is_token(name) || holds(all, name) || all->count == UPGRADE_SUBPROTOCOLS_MAX)
+            return false;
+        all->name[all->count++] = name;
+    }
+    return true;
+}
+
+/* No text, or an empty one, is a list of nothing. */
+static struct slice list_of(const char *text)
+{
+    return text && *text ? (struct slice){.at = text, .size = strlen(text)} : (struct slice){0};
+}
+
+/* What in a list is equal to `name`, or a slice with at == NULL. */
+static struct slice find(const char *list, struct slice name)
+{
+    struct slice element, rest = list_of(list);
+    while (http1_next(&rest, &element))
+        if (same(element, name))
+            return element;
+    return (struct slice){0};
+}
+
+bool upgrade_subprotocols_valid(const char *list)
+{
+    struct subprotocols all = {.count = 0};
+    return add_list(&all, list_of(list));
+}
+
+int upgrade_subprotocol(const struct http1_head *request, const char *ours, struct slice *ret_chosen)
+{
+    struct subprotocols wanted = {.count = 0};
+    for (size_t i = 0; i < request->header_count; i++)
+        if (slice_is_nocase(request->header[i].name, "Sec-WebSocket-Protocol"))
+            if (!add_list(&wanted, request->header[i].value))
+                return ERR_HTTP_EXTENSION;
+    struct slice chosen = {0};
+    for (size_t i = 0; i < wanted.count && chosen.at == NULL; i++)
+        chosen = find(ours, wanted.name[i]);
+    *ret_chosen = chosen;
+    return 0;
 }
 
 /* Base64 of the SHA-1 of key and GUID, NUL-terminated. */
@@ -66,7 +130,8 @@ static void accept_of(const char *key, char ret_accept[UPGRADE_ACCEPT_SIZE + 1])
     EVP_EncodeBlock((uint8_t *)ret_accept, digest, sizeof digest);
 }
 
-void upgrade_accept(const struct http1_head *request, struct buf *out)
+void upgrade_accept(const struct http1_head *request, struct slice subprotocol, struct slice extra,
+                    struct buf *out)
 {
     char accept[UPGRADE_ACCEPT_SIZE + 1];
     accept_of(http1_value(request, "Sec-WebSocket-Key").at, accept);
@@ -74,9 +139,12 @@ void upgrade_accept(const struct http1_head *request, struct buf *out)
                "HTTP/1.1 101 Switching Protocols\r\n"
                "Upgrade: websocket\r\n"
                "Connection: Upgrade\r\n"
-               "Sec-WebSocket-Accept: %s\r\n"
-               "\r\n",
+               "Sec-WebSocket-Accept: %s\r\n",
                accept);
+    if (subprotocol.at != NULL)
+        buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", (int)subprotocol.size, subprotocol.at);
+    buf_append(out, extra.at, extra.size);
+    buf_append(out, "\r\n", 2);
 }
 
 struct answer {
@@ -89,12 +157,15 @@ static const struct answer *answer_of(int status)
 {
     static const struct answer answers[] = {
         {400, "Bad Request", ""},
+        {401, "Unauthorized", "WWW-Authenticate: Bearer\r\n"},
+        {403, "Forbidden", ""},
         {404, "Not Found", ""},
         {405, "Method Not Allowed", "Allow: GET\r\n"},
         {408, "Request Timeout", ""},
         {413, "Content Too Large", ""},
         {426, "Upgrade Required",
          "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"},
+        {429, "Too Many Requests", ""},
         {431, "Request Header Fields Too Large", ""},
         {503, "Service Unavailable", ""},
     };
@@ -109,7 +180,7 @@ void upgrade_refuse(int err, unsigned retry_after_s, struct buf *out)
 {
     const struct answer *a = answer_of(err_http_status(err));
     buf_printf(out, "HTTP/1.1 %d %s\r\n%s", a->status, a->reason, a->headers);
-    if (a->status == 503 && retry_after_s > 0)
+    if ((a->status == 429 || a->status == 503) && retry_after_s > 0)
         buf_printf(out, "Retry-After: %u\r\n", retry_after_s);
     buf_printf(out,
                "Connection: close\r\n"
@@ -125,8 +196,13 @@ void upgrade_make_key(const uint8_t random[16], char ret_key[UPGRADE_KEY_SIZE + 
     EVP_EncodeBlock((uint8_t *)ret_key, random, 16);
 }
 
-void upgrade_request(const char *host, const char *target, const char *origin, const char *key,
-                     struct buf *out)
+static void add_header(const char *name, const char *value, struct buf *out)
+{
+    if (value && *value)
+        buf_printf(out, "%s: %s\r\n", name, value);
+}
+
+void upgrade_request(const struct upgrade_ask *ask, struct buf *out)
 {
     buf_printf(out,
                "GET %s HTTP/1.1\r\n"
@@ -135,13 +211,28 @@ void upgrade_request(const char *host, const char *target, const char *origin, c
                "Connection: Upgrade\r\n"
                "Sec-WebSocket-Key: %s\r\n"
                "Sec-WebSocket-Version: 13\r\n",
-               target, host, key);
-    if (origin)
-        buf_printf(out, "Origin: %s\r\n", origin);
-    buf_printf(out, "\r\n");
+               ask->target, ask->host, ask->key);
+    add_header("Origin", ask->origin, out);
+    if (ask->token && *ask->token)
+        buf_printf(out, "Authorization: Bearer %s\r\n", ask->token);
+    add_header("Sec-WebSocket-Protocol", ask->subprotocols, out);
+    buf_append(out, ask->extra.at, ask->extra.size);
+    buf_append(out, "\r\n", 2);
 }
 
-int upgrade_check_response(const struct http1_head *response, const char *key)
+/* None, or one of those offered. */
+static bool agrees(const struct http1_head *response, const char *offered)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < response->header_count; i++)
+        if (slice_is_nocase(response->header[i].name, "Sec-WebSocket-Protocol"))
+            count++;
+    struct slice chosen = http1_value(response, "Sec-WebSocket-Protocol");
+    return count == 0 || (count == 1 && http1_is_token(chosen) && find(offered, chosen).at != NULL);
+}
+
+int upgrade_check_response(const struct http1_head *response, const char *key, const char *subprotocols,
+                           bool extensions_offered)
 {
     if (response->status != 101)
         return ERR_HTTP_STATUS;
@@ -151,6 +242,6 @@ int upgrade_check_response(const struct http1_head *response, const char *key)
     accept_of(key, accept);
     if (!slice_is(http1_value(response, "Sec-WebSocket-Accept"), accept))
         return ERR_HTTP_ACCEPT;
-    bool unasked = has(response, "Sec-WebSocket-Extensions") || has(response, "Sec-WebSocket-Protocol");
-    return unasked ? ERR_PROTOCOL : 0;
+    bool extended = has(response, "Sec-WebSocket-Extensions") && !extensions_offered;
+    return has_body(response) || extended || !agrees(response, subprotocols) ? ERR_PROTOCOL : 0;
 }

@@ -120,7 +120,8 @@ static void begin(void)
     assert_int_equal(client_connect(&client, &shared), 0);
     WAIT_FOR((far = sock_accept(listening, &shared.sock)) >= 0);
     size_t size = hear(request, sizeof request);
-    assert_int_equal(http1_request(request, size, sizeof request, &head), size);
+    struct http1_limits limits = {sizeof request, HTTP1_HEADERS_MAX};
+    assert_int_equal(http1_request(request, size, &limits, NULL, &head), size);
     assert_int_equal(upgrade_check_request(&head), 0);
     assert_true(slice_is(head.target, "/feed?key=a"));
     memcpy(key, http1_value(&head, "Sec-WebSocket-Key").at, UPGRADE_KEY_SIZE);
@@ -132,7 +133,7 @@ static size_t make_answer(char *at, size_t size, const char *headers)
     struct buf out = {0};
     struct http1_head request = {.header_count = 1};
     request.header[0] = (struct http1_header){SLICE("Sec-WebSocket-Key"), {key, UPGRADE_KEY_SIZE}};
-    upgrade_accept(&request, &out);
+    upgrade_accept(&request, (struct slice){0}, (struct slice){0}, &out);
     int used = snprintf(at, size, "%.*s%s\r\n", (int)out.size - 2, (const char *)out.at, headers);
     buf_free(&out);
     return (size_t)used;

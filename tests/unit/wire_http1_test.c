@@ -15,7 +15,10 @@
 
 enum { LIMIT = 8192 };
 
-typedef int parse_fn(const char *at, size_t size, size_t limit, struct http1_head *ret_head);
+typedef int parse_fn(const char *at, size_t size, const struct http1_limits *limits, struct http1_scan *scan,
+                     struct http1_head *ret_head);
+
+static const struct http1_limits limits = {LIMIT, HTTP1_HEADERS_MAX};
 
 static void check_slice(struct slice s, const char *expected)
 {
@@ -28,7 +31,7 @@ static int parse_copy(parse_fn *parse, const char *text, size_t size, size_t lim
 {
     struct http1_head head;
     char *copy = memcpy(mem_alloc(size), text, size);
-    int n = parse(copy, size, limit, &head);
+    int n = parse(copy, size, &(struct http1_limits){limit, HTTP1_HEADERS_MAX}, NULL, &head);
     free(copy);
     return n;
 }
@@ -47,6 +50,24 @@ static void check_verdict(parse_fn *parse, const char *text, int expected)
         assert_int_equal(parse_copy(parse, text, decided, LIMIT), expected);
 }
 
+/* Byte by byte, and to another place each time: what the last call says, and what is left unread by then. */
+static int parse_bytes(parse_fn *parse, const char *text, size_t size, struct http1_head *ret_head,
+                       size_t *ret_left)
+{
+    static char places[2][LIMIT];
+    struct http1_scan scan = {0};
+    int n = 0;
+    size_t given = 0;
+    while (n == 0 && given < size) {
+        given++;
+        memset(places[(given + 1) % 2], '?', given);
+        memcpy(places[given % 2], text, given);
+        n = parse(places[given % 2], given, &limits, &scan, ret_head);
+    }
+    *ret_left = size - given;
+    return n;
+}
+
 static const char good_request[] = "GET /feed?a=1 HTTP/1.1\r\n"
                                    "Host: example.org:9001\r\n"
                                    "Upgrade:websocket\r\n"
@@ -59,7 +80,8 @@ static void a_request_is_taken_apart(void **state)
 {
     (void)state;
     struct http1_head head;
-    assert_int_equal(http1_request(good_request, strlen(good_request), LIMIT, &head), strlen(good_request));
+    assert_int_equal(http1_request(good_request, strlen(good_request), &limits, NULL, &head),
+                     strlen(good_request));
     check_slice(head.method, "GET");
     check_slice(head.target, "/feed?a=1");
     assert_int_equal(head.header_count, 5);
@@ -91,8 +113,8 @@ static void failure_touches_nothing(void **state)
 {
     (void)state;
     struct http1_head head = {.status = 7, .header_count = 3};
-    assert_int_equal(http1_request("GET\n", 4, LIMIT, &head), ERR_HTTP_SYNTAX);
-    assert_int_equal(http1_request("GET /", 5, LIMIT, &head), 0);
+    assert_int_equal(http1_request("GET\n", 4, &limits, NULL, &head), ERR_HTTP_SYNTAX);
+    assert_int_equal(http1_request("GET /", 5, &limits, NULL, &head), 0);
     assert_int_equal(head.status, 7);
     assert_int_equal(head.header_count, 3);
 }
@@ -142,9 +164,79 @@ static void bad_requests(void **state)
         {"GET / HTTP/1.1\r\nA: \x7F\r\n\r\n", ERR_HTTP_SYNTAX},
         {"\x16\x03\x01\x02", ERR_HTTP_SYNTAX},
         {"HTTP/1.1 200 OK\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"CONNECT host:80 HTTP/1.1\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"GET https://host HTTP/1.1\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"hello\r\n", ERR_HTTP_SYNTAX},
+        {"GET /\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/0.9\r\n\r\n", ERR_HTTP_VERSION},
+        {"GET / HTTP/1.2\r\n\r\n", ERR_HTTP_VERSION},
+        {"GET / HTTP/1.1\r\nA\t: b\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.1\r\nA: b\r\n \r\n\r\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.1\r\nA: b\r\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.1\r\nA: \x0b\r\n\r\n", ERR_HTTP_SYNTAX},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         check_verdict(http1_request, bad[i].text, bad[i].err);
+}
+
+static void header_values_are_checked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *headers;
+        bool good;
+    } rows[] = {
+        {"Content-Length: 0", true},
+        {"Content-Length: 18446744073709551616", true}, /* well formed; nobody reads a body */
+        {"Content-Length:", false},
+        {"Content-Length: +5", false},
+        {"Content-Length: -0", false},
+        {"Content-Length: 5, 5", false},
+        {"Content-Length: 0x5", false},
+        {"Content-Length: 5 ", true},
+        {"Content-Length: 5 5", false},
+        {"Transfer-Encoding: chunked", true},
+        {"Transfer-Encoding: chunked\r\nContent-Length: 5", false},
+        {"Content-Length: 0\r\ntransfer-encoding: x", false},
+        {"Host: h", true},
+        {"Host: h:80", true},
+        {"Host: a-b_c.example.", true},
+        {"Host: a%20b", true},
+        {"Host: 127.0.0.1:65535", true},
+        {"Host: [::1]", true},
+        {"Host: [fe80::1]:9001", true},
+        {"Host:", false},
+        {"Host: :80", false},
+        {"Host: h:", false},
+        {"Host: h:65536", false},
+        {"Host: h:000080", false},
+        {"Host: h:8o", false},
+        {"Host: h:1:2", false},
+        {"Host: a b", false},
+        {"Host: a, b", false},
+        {"Host: user@h", false},
+        {"Host: user:secret@h", false},
+        {"Host: h/path", false},
+        {"Host: h?q", false},
+        {"Host: h#f", false},
+        {"Host: http://h", false},
+        {"Host: a%2", false},
+        {"Host: a%zz", false},
+        {"Host: h\xC3\xA9", false},
+        {"Host: ::1", false},
+        {"Host: [::1", false},
+        {"Host: []", false},
+        {"Host: [h]", false},
+        {"Host: [::1]80", false},
+        {"Host: [::1]:", false},
+        {"Host: [1:2:3:4:5:6:7:8:9]", false},
+        {"Host: [0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:0000]", false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char text[200];
+        int size = snprintf(text, sizeof text, "GET / HTTP/1.1\r\n%s\r\n\r\n", rows[i].headers);
+        check_verdict(http1_request, text, rows[i].good ? size : ERR_HTTP_SYNTAX);
+    }
 }
 
 static void nul_bytes_are_control_characters(void **state)
@@ -162,23 +254,26 @@ static void targets_as_browsers_send_them(void **state)
     const char text[] = "GET /a%20b?q={\"}|\\^`[]'~ HTTP/1.1\r\n\r\n";
     assert_int_equal(parse_copy(http1_request, text, strlen(text), LIMIT), ERR_HTTP_SYNTAX);
     const char fine[] = "GET /a%20b?q={}|\\^`[]'~ HTTP/1.1\r\n\r\n";
-    assert_int_equal(http1_request(fine, strlen(fine), LIMIT, &head), strlen(fine));
+    assert_int_equal(http1_request(fine, strlen(fine), &limits, NULL, &head), strlen(fine));
     check_slice(head.target, "/a%20b?q={}|\\^`[]'~");
 }
 
 static void some_headers_stand_once(void **state)
 {
     (void)state;
-    static const char *const once[] = {"Host", "Content-Length", "Sec-WebSocket-Key",
-                                       "Sec-WebSocket-Version"};
+    static const char *const once[] = {
+        "Host",   "Content-Length", "Transfer-Encoding", "Upgrade",
+        "Origin", "Authorization",  "Sec-WebSocket-Key", "Sec-WebSocket-Version"};
     for (size_t i = 0; i < COUNT_OF(once); i++) {
         char text[200];
-        snprintf(text, sizeof text, "GET / HTTP/1.1\r\n%s: a\r\nX: y\r\n%s: b\r\n\r\n", once[i], once[i]);
-        text[20] |= 0x20; /* whatever its case */
+        snprintf(text, sizeof text, "GET / HTTP/1.1\r\n%s: 0\r\nX: y\r\n%s: 0\r\n\r\n", once[i], once[i]);
+        text[18] |= 0x20; /* whatever its case */
         check_verdict(http1_request, text, ERR_HTTP_SYNTAX);
     }
     check_verdict(http1_response,
                   "HTTP/1.1 101 S\r\nSec-WebSocket-Accept: a\r\nSec-WebSocket-Accept: b\r\n\r\n",
+                  ERR_HTTP_SYNTAX);
+    check_verdict(http1_response, "HTTP/1.1 400 S\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
                   ERR_HTTP_SYNTAX);
 }
 
@@ -204,22 +299,111 @@ static void the_head_is_bounded(void **state)
     assert_int_equal(parse_copy(http1_request, "GET /\n", 6, 6), ERR_HTTP_SYNTAX);
 }
 
-static void request_with_headers(int count, int expected)
+static void request_with_headers(int count, size_t most, int expected)
 {
+    struct http1_head head;
     char text[2000] = "GET / HTTP/1.1\r\n";
     for (int i = 0; i < count; i++)
         strcat(text, "A: b\r\n");
     strcat(text, "\r\n");
-    assert_int_equal(parse_copy(http1_request, text, strlen(text), LIMIT),
-                     expected ? expected : (int)strlen(text));
+    int n = http1_request(text, strlen(text), &(struct http1_limits){LIMIT, most}, NULL, &head);
+    assert_int_equal(n, expected ? expected : (int)strlen(text));
 }
 
 static void the_number_of_headers_is_bounded(void **state)
 {
     (void)state;
-    request_with_headers(0, 0);
-    request_with_headers(HTTP1_HEADERS_MAX, 0);
-    request_with_headers(HTTP1_HEADERS_MAX + 1, ERR_HTTP_HEAD_SIZE);
+    request_with_headers(0, 0, 0);
+    request_with_headers(1, 0, ERR_HTTP_HEAD_SIZE);
+    request_with_headers(3, 3, 0);
+    request_with_headers(4, 3, ERR_HTTP_HEAD_SIZE);
+    request_with_headers(HTTP1_HEADERS_MAX, SIZE_MAX, 0);
+    request_with_headers(HTTP1_HEADERS_MAX + 1, SIZE_MAX, ERR_HTTP_HEAD_SIZE);
+}
+
+static void a_head_may_come_byte_by_byte(void **state)
+{
+    (void)state;
+    struct http1_head head;
+    size_t left, size = strlen(good_request);
+    assert_int_equal(parse_bytes(http1_request, good_request, size, &head, &left), size);
+    assert_int_equal(left, 0);
+    check_slice(head.method, "GET");
+    check_slice(head.target, "/feed?a=1");
+    assert_int_equal(head.header_count, 5);
+    check_slice(head.header[0].name, "Host");
+    check_slice(http1_value(&head, "x-space"), "both sides");
+}
+
+/* The error of a line is told when it ends at the latest, and no line after it is waited for. */
+static void errors_are_told_at_the_end_of_the_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *rest;
+        int err;
+    } bad[] = {
+        {"hello\r\n", "A: b\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"\x16\x03\x01", "\x02\x03\x04", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.0\r\n", "A: b\r\n\r\n", ERR_HTTP_VERSION},
+        {"PRI * HTTP/2.0\r\n", "\r\nSM\r\n\r\n", ERR_HTTP_VERSION},
+        {"GET / HTTP/1.1\r\nA : b\r\n", "C: d\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.1\r\nA: b\n", "C: d\r\n\r\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.1\r\nA: b\r\n folded\r\n", "\r\n", ERR_HTTP_SYNTAX},
+        {"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "", ERR_HTTP_SYNTAX},
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        struct http1_head head;
+        char text[200];
+        size_t left;
+        int size = snprintf(text, sizeof text, "%s%s", bad[i].line, bad[i].rest);
+        int n = parse_bytes(http1_request, text, (size_t)size, &head, &left);
+        if (n != bad[i].err || left < strlen(bad[i].rest))
+            fail_msg("%d, %zu left: %s", n, left, text);
+    }
+}
+
+/* However it is cut in two, and whatever the limits become in between. */
+static void a_head_may_be_cut_anywhere(void **state)
+{
+    (void)state;
+    size_t size = strlen(good_request);
+    for (size_t cut = 0; cut < size; cut++) {
+        struct http1_head head;
+        struct http1_scan scan = {0}, same;
+        assert_int_equal(http1_request(good_request, cut, &limits, &scan, &head), 0);
+        same = scan;
+        assert_int_equal(http1_request(good_request, size, &(struct http1_limits){10, 9}, &same, &head),
+                         ERR_HTTP_HEAD_SIZE);
+        same = scan;
+        assert_int_equal(http1_request(good_request, size, &(struct http1_limits){LIMIT, 1}, &same, &head),
+                         ERR_HTTP_HEAD_SIZE);
+        assert_int_equal(http1_request(good_request, size, &limits, &scan, &head), size);
+        assert_int_equal(head.header_count, 5);
+    }
+}
+
+/* What was parsed goes by `checked`, which moves only when the line has doubled: 2^n bytes, n + 1 times. */
+static void the_cost_is_linear(void **state)
+{
+    (void)state;
+    static char text[LIMIT];
+    struct http1_scan scan = {0};
+    struct http1_head head;
+    size_t parsed = 0, times = 0;
+    memset(text, 'x', sizeof text);
+    memcpy(text, "GET /", 5);
+    for (size_t size = 1; size < LIMIT; size++) {
+        size_t before = scan.checked;
+        assert_int_equal(http1_request(text, size, &limits, &scan, &head), 0);
+        if (scan.checked != before) {
+            parsed += scan.checked - scan.line;
+            times++;
+        }
+    }
+    assert_in_range(parsed, 1, 2 * LIMIT);
+    assert_in_range(times, 1, 13);
+    assert_int_equal(http1_request(text, LIMIT, &limits, &scan, &head), ERR_HTTP_HEAD_SIZE);
 }
 
 static void responses(void **state)
@@ -227,11 +411,11 @@ static void responses(void **state)
     (void)state;
     struct http1_head head;
     const char text[] = "HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\nframes";
-    assert_int_equal(http1_response(text, strlen(text), LIMIT, &head), strlen(text) - 6);
+    assert_int_equal(http1_response(text, strlen(text), &limits, NULL, &head), strlen(text) - 6);
     assert_int_equal(head.status, 101);
     check_slice(http1_value(&head, "a"), "b");
     const char bare[] = "HTTP/1.1 599 \r\n\r\n";
-    assert_int_equal(http1_response(bare, strlen(bare), LIMIT, &head), strlen(bare));
+    assert_int_equal(http1_response(bare, strlen(bare), &limits, NULL, &head), strlen(bare));
     assert_int_equal(head.status, 599);
     for (size_t size = 0; size < strlen(bare); size++)
         assert_int_equal(parse_copy(http1_response, bare, size, LIMIT), 0);
@@ -262,7 +446,7 @@ static void tokens_are_found_in_lists(void **state)
     struct http1_head head;
     const char text[] =
         "GET / HTTP/1.1\r\nConnection: keep-alive ,\tUpgrade\r\nConnection: ,,x\r\nOther: y\r\n\r\n";
-    assert_true(http1_request(text, strlen(text), LIMIT, &head) > 0);
+    assert_true(http1_request(text, strlen(text), &limits, NULL, &head) > 0);
     assert_true(http1_has_token(&head, "connection", "upgrade"));
     assert_true(http1_has_token(&head, "Connection", "Keep-Alive"));
     assert_true(http1_has_token(&head, "Connection", "x"));
@@ -270,6 +454,31 @@ static void tokens_are_found_in_lists(void **state)
     assert_false(http1_has_token(&head, "Connection", "keep"));
     assert_false(http1_has_token(&head, "Connection", "keep-alive ,\tUpgrade"));
     assert_false(http1_has_token(&head, "None", "x"));
+}
+
+static void lists_are_taken_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *list, *elements; /* one in < > each */
+    } rows[] = {
+        {"", "<>"},      {"a", "<a>"},    {"a,b", "<a><b>"}, {" a , b\t,c d ", "<a><b><c d>"},
+        {"a,", "<a><>"}, {",a", "<><a>"}, {" , ", "<><>"},
+    };
+    struct slice element, none = {0};
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct slice list = {rows[i].list, strlen(rows[i].list)};
+        char text[100] = "";
+        while (http1_next(&list, &element))
+            snprintf(text + strlen(text), sizeof text - strlen(text), "<%.*s>", (int)element.size,
+                     element.at);
+        assert_string_equal(text, rows[i].elements);
+    }
+    assert_false(http1_next(&none, &element));
+    assert_true(http1_is_token(SLICE("a.b-2")));
+    assert_false(http1_is_token(SLICE("")));
+    assert_false(http1_is_token(SLICE("a b")));
+    assert_false(http1_is_token(SLICE("a/b")));
 }
 
 static void targets_are_split(void **state)
@@ -317,6 +526,12 @@ int main(void)
         cmocka_unit_test(lists_may_stand_in_several_headers),
         cmocka_unit_test(the_head_is_bounded),
         cmocka_unit_test(the_number_of_headers_is_bounded),
+        cmocka_unit_test(header_values_are_checked),
+        cmocka_unit_test(a_head_may_come_byte_by_byte),
+        cmocka_unit_test(errors_are_told_at_the_end_of_the_line),
+        cmocka_unit_test(a_head_may_be_cut_anywhere),
+        cmocka_unit_test(the_cost_is_linear),
+        cmocka_unit_test(lists_are_taken_apart),
         cmocka_unit_test(responses),
         cmocka_unit_test(bad_responses),
         cmocka_unit_test(tokens_are_found_in_lists),
