@@ -40,20 +40,22 @@ static bool is_v6(struct slice host)
     return inet_pton(AF_INET6, text, &address) == 1;
 }
 
-/* AUTHORITY_NO_PORT for no text; -2 when it is not ":" and a port. */
+enum { BAD_PORT = AUTHORITY_NO_PORT - 1 };
+
+/* Of ":" and digits; AUTHORITY_NO_PORT for no text. */
 static int port_of(struct slice text)
 {
     int port = 0;
     if (text.size == 0)
         return AUTHORITY_NO_PORT;
     if (text.at[0] != ':' || text.size < 2 || text.size > 6)
-        return -2;
+        return BAD_PORT;
     for (size_t i = 1; i < text.size; i++) {
         if (!is_digit(text.at[i]))
-            return -2;
+            return BAD_PORT;
         port = port * 10 + (text.at[i] - '0');
     }
-    return port <= UINT16_MAX ? port : -2;
+    return port <= UINT16_MAX ? port : BAD_PORT;
 }
 
 bool authority_split(struct slice text, struct slice *ret_host, int *ret_port)
@@ -64,7 +66,7 @@ bool authority_split(struct slice text, struct slice *ret_host, int *ret_port)
         return false;
     struct slice host = {.at = text.at, .size = end ? (size_t)(end - text.at) + bracketed : text.size};
     int port = port_of((struct slice){.at = text.at + host.size, .size = text.size - host.size});
-    if (port < AUTHORITY_NO_PORT || !(bracketed ? is_v6(host) : is_name(host)))
+    if (port == BAD_PORT || !(bracketed ? is_v6(host) : is_name(host)))
         return false;
     *ret_host = host;
     *ret_port = port;

@@ -22,7 +22,7 @@ static bool is_scheme(struct slice s)
     for (size_t i = 0; i < s.size; i++) {
         char folded = (char)(s.at[i] | 0x20);
         bool letter = folded >= 'a' && folded <= 'z';
-        bool other = (s.at[i] >= '0' && s.at[i] <= '9') || memchr("+-.", s.at[i], 3);
+        bool other = (s.at[i] >= '0' && s.at[i] <= '9') || (s.at[i] != '\0' && strchr("+-.", s.at[i]));
         if (!letter && (i == 0 || !other))
             return false;
     }
@@ -48,9 +48,9 @@ static bool origin_parse(struct slice text, struct origin *ret_origin)
     return true;
 }
 
-static char lower(char c)
+static int lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
 }
 
 static bool same_text(struct slice a, struct slice b)
