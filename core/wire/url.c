@@ -46,7 +46,6 @@ static int parse_authority(struct slice authority, struct url *url)
     if (strpbrk(url->host, "@ \t\r\n") != NULL)
         return ERR_OPTION_VALUE;
     const char *rest = host_end < end && *host_end == ']' ? host_end + 1 : host_end;
-    url->port = 80;
     if (rest == end)
         return 0;
     return *rest == ':' ? parse_port(rest + 1, (size_t)(end - rest - 1), &url->port) : ERR_OPTION_VALUE;
@@ -54,11 +53,17 @@ static int parse_authority(struct slice authority, struct url *url)
 
 int url_parse(const char *text, struct url *ret_url)
 {
-    static const char scheme[] = "ws://";
+    static const char plain[] = "ws://", secure[] = "wss://";
     struct url url = {.port = 80};
-    if (strncmp(text, scheme, sizeof scheme - 1) != 0)
+    if (strncmp(text, plain, sizeof plain - 1) == 0) {
+        text += sizeof plain - 1;
+    } else if (strncmp(text, secure, sizeof secure - 1) == 0) {
+        url.secure = true;
+        url.port = 443;
+        text += sizeof secure - 1;
+    } else {
         return ERR_OPTION_VALUE;
-    text += sizeof scheme - 1;
+    }
     struct slice authority = {text, strcspn(text, "/?#")};
     if (parse_authority(authority, &url) < 0)
         return ERR_OPTION_VALUE;

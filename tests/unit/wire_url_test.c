@@ -16,6 +16,7 @@ static void check(const char *text, const char *host, uint16_t port, const char 
 {
     struct url url;
     assert_int_equal(url_parse(text, &url), 0);
+    assert_int_equal(url.secure, strncmp(text, "wss:", 4) == 0);
     assert_string_equal(url.host, host);
     assert_int_equal(url.port, port);
     assert_string_equal(url.target, target);
@@ -68,14 +69,28 @@ static void v6_addresses_stand_in_brackets(void **state)
     refuse("ws://[::1]9001/");
 }
 
+static void secure_ones_have_443_by_default(void **state)
+{
+    (void)state;
+    check("wss://host", "host", 443, "/");
+    check("wss://host/feed?key=a", "host", 443, "/feed?key=a");
+    check("wss://127.0.0.1:80/", "127.0.0.1", 80, "/");
+    check("wss://[::1]/", "::1", 443, "/");
+    check("wss://[::1]:9001/", "::1", 9001, "/");
+    refuse("wss://");
+    refuse("wss://host:0/");
+}
+
 static void only_ws(void **state)
 {
     (void)state;
     refuse("");
     refuse("host:80/feed");
     refuse("http://host/");
-    refuse("wss://host/");
+    refuse("https://host/");
+    refuse("wsss://host/");
     refuse("WS://host/");
+    refuse("WSS://host/");
     refuse("ws:/host/");
 }
 
@@ -141,6 +156,7 @@ int main(void)
         cmocka_unit_test(port_and_path_may_be_left_out),
         cmocka_unit_test(the_query_stays_in_the_target),
         cmocka_unit_test(v6_addresses_stand_in_brackets),
+        cmocka_unit_test(secure_ones_have_443_by_default),
         cmocka_unit_test(only_ws),
         cmocka_unit_test(a_host_is_needed),
         cmocka_unit_test(ports_are_1_to_65535),
