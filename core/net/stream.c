@@ -1,6 +1,10 @@
 #include "net/stream.h"
 
+#include "base/err.h"
+#include "net/secure.h"
+
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,8 +13,36 @@ static enum io failed(void)
     return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_FAILED;
 }
 
+int stream_secure(struct stream *s, struct tls_context *c)
+{
+    s->tls = secure_new(s->fd, c);
+    return s->tls != NULL ? 0 : ERR_TLS;
+}
+
+enum io stream_handshake(struct stream *s)
+{
+    return s->tls != NULL ? secure_handshake(s->tls) : IO_DONE;
+}
+
+bool stream_wants_write(const struct stream *s)
+{
+    return stream_unsent(s);
+}
+
+const char *stream_error(const struct stream *s)
+{
+    return s->tls != NULL ? secure_error(s->tls) : strerror(errno);
+}
+
+bool stream_resumed(const struct stream *s)
+{
+    return s->tls != NULL && secure_resumed(s->tls);
+}
+
 enum io stream_read(struct stream *s, void *into, size_t size, size_t *ret_size)
 {
+    if (s->tls != NULL)
+        return secure_read(s->tls, into, size, ret_size);
     ssize_t got;
     do
         got = recv(s->fd, into, size, 0);
@@ -23,8 +55,15 @@ enum io stream_read(struct stream *s, void *into, size_t size, size_t *ret_size)
     return IO_DONE;
 }
 
+size_t stream_pending(const struct stream *s)
+{
+    return s->tls != NULL ? secure_pending(s->tls) : 0;
+}
+
 enum io stream_writev(struct stream *s, const struct iovec *vector, int count, size_t *ret_size)
 {
+    if (s->tls != NULL)
+        return secure_writev(s->tls, vector, count, ret_size);
     /* sendmsg, since writev would raise SIGPIPE. It only reads the vector, though its type does not say so.
      */
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)vector, .msg_iovlen = (size_t)count};
@@ -38,13 +77,24 @@ enum io stream_writev(struct stream *s, const struct iovec *vector, int count, s
     return IO_DONE;
 }
 
+bool stream_unsent(const struct stream *s)
+{
+    return s->tls != NULL && secure_unsent(s->tls);
+}
+
 void stream_shutdown(struct stream *s)
 {
-    shutdown(s->fd, SHUT_WR);
+    if (s->tls != NULL)
+        secure_shutdown(s->tls);
+    else
+        shutdown(s->fd, SHUT_WR);
 }
 
 void stream_close(struct stream *s)
 {
+    if (s->tls != NULL)
+        secure_free(s->tls);
+    s->tls = NULL;
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;

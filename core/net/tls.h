@@ -20,9 +20,14 @@ struct tls_options {
 
 /* NULL with the reason in `why` (which names the file). */
 struct tls_context *tls_context_new(const struct tls_options *options, char *why, size_t why_size);
-/* Server: reads certificate and key again, for new connections; on ERR_OPTION_VALUE, with the reason in `why`,
- * the old ones stay. */
+/* Server: reads certificate and key again, for new connections; on ERR_OPTION_VALUE, with the reason in
+ * `why`, the old ones stay. */
 int tls_context_reload(struct tls_context *c, char *why, size_t why_size);
-/* The certificate in PEM, for who has to trust an "auto" one; NUL-terminated, dies with the context. */
+/* The server's certificate in PEM, for who has to trust an "auto" one; "" of a client. NUL-terminated, good
+ * until the next reload. */
 const char *tls_context_certificate(const struct tls_context *c);
+/* Streams that are open live on. */
 void tls_context_free(struct tls_context *c);
+
+/* One more end, ready for its handshake, or NULL. Internal to this room. */
+struct ssl_st *tls_context_end(struct tls_context *c);

@@ -1,0 +1,233 @@
+#include "net/tls.h"
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "net/cert.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+struct tls_context {
+    struct tls_options options; /* its texts are copies */
+    SSL_CTX *ssl;
+    char *pem;
+    SSL_SESSION *session; /* client: the newest, which the next stream offers */
+};
+
+/* In ALPN's form: a length, then the name. */
+static const unsigned char http_1_1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+static int choose_protocol(SSL *ssl, const unsigned char **ret_at, unsigned char *ret_size,
+                           const unsigned char *offered, unsigned size, void *user)
+{
+    (void)ssl;
+    (void)user;
+    unsigned char *chosen = NULL;
+    if (SSL_select_next_proto(&chosen, ret_size, http_1_1, sizeof http_1_1, offered, size) !=
+        OPENSSL_NPN_NEGOTIATED)
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    *ret_at = chosen;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    SSL_SESSION_free(c->session);
+    c->session = session;
+    return 1; /* its reference is ours now */
+}
+
+static bool is_address(const char *name)
+{
+    unsigned char address[16];
+    return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+}
+
+/* The last thing that OpenSSL complained about. */
+static const char *complaint(void)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+    return text != NULL ? text : "OpenSSL failed";
+}
+
+static bool use_certificate(struct tls_context *c, SSL_CTX *ssl, char *why, size_t why_size)
+{
+    const struct tls_options *o = &c->options;
+    struct cert cert;
+    if (strcmp(o->certificate, "auto") == 0) {
+        if (cert_make(&cert) < 0) {
+            snprintf(why, why_size, "tls: auto: %s", complaint());
+            return false;
+        }
+    } else if (cert_load(o->certificate, o->key, why, why_size, &cert) < 0) {
+        return false;
+    }
+    bool used = SSL_CTX_use_cert_and_key(ssl, cert.leaf, cert.key, cert.chain, 1) == 1;
+    if (used) {
+        free(c->pem);
+        c->pem = cert_pem(&cert);
+    } else {
+        snprintf(why, why_size, "tls: %s: %s", o->certificate, complaint());
+    }
+    cert_free(&cert);
+    return used;
+}
+
+/* Stateless: all that a resumption takes is in the client's ticket. */
+static bool prepare_server(struct tls_context *c, SSL_CTX *ssl, char *why, size_t why_size)
+{
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(ssl, c->options.resume ? 1 : 0);
+    if (!c->options.resume)
+        SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
+    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
+    return use_certificate(c, ssl, why, why_size);
+}
+
+static bool trust(const struct tls_options *o, SSL_CTX *ssl, char *why, size_t why_size)
+{
+    if (*o->ca == '\0')
+        return SSL_CTX_set_default_verify_paths(ssl) == 1;
+    FILE *f = fopen(o->ca, "re");
+    if (f == NULL) {
+        snprintf(why, why_size, "tls_ca: %s: %s", o->ca, errno == ENOENT ? "no such file" : strerror(errno));
+        return false;
+    }
+    fclose(f);
+    if (SSL_CTX_load_verify_file(ssl, o->ca) == 1)
+        return true;
+    snprintf(why, why_size, "tls_ca: %s: no certificate in it", o->ca);
+    return false;
+}
+
+static bool prepare_client(struct tls_context *c, SSL_CTX *ssl, char *why, size_t why_size)
+{
+    const struct tls_options *o = &c->options;
+    X509_VERIFY_PARAM *wanted = SSL_CTX_get0_param(ssl);
+    SSL_CTX_set_alpn_protos(ssl, http_1_1, sizeof http_1_1);
+    SSL_CTX_set_session_cache_mode(ssl, o->resume ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL
+                                                  : SSL_SESS_CACHE_OFF);
+    if (o->resume)
+        SSL_CTX_sess_set_new_cb(ssl, keep_session);
+    else
+        SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
+    if (!o->verify)
+        return true;
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    if (!(is_address(o->name) ? X509_VERIFY_PARAM_set1_ip_asc(wanted, o->name)
+                              : X509_VERIFY_PARAM_set1_host(wanted, o->name, 0)))
+        return false;
+    X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return trust(o, ssl, why, why_size);
+}
+
+static SSL_CTX *prepare(struct tls_context *c, char *why, size_t why_size)
+{
+    const struct tls_options *o = &c->options;
+    ERR_clear_error();
+    snprintf(why, why_size, "tls: OpenSSL failed");
+    SSL_CTX *ssl = SSL_CTX_new(o->server ? TLS_server_method() : TLS_client_method());
+    if (ssl == NULL)
+        return NULL;
+    SSL_CTX_set_app_data(ssl, c);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
+    SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
+    /* One recv for many small records, not two for each. */
+    SSL_CTX_set_read_ahead(ssl, 1);
+    SSL_CTX_set_min_proto_version(ssl, o->only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    if (!(o->server ? prepare_server(c, ssl, why, why_size) : prepare_client(c, ssl, why, why_size))) {
+        SSL_CTX_free(ssl);
+        ssl = NULL;
+    }
+    ERR_clear_error();
+    return ssl;
+}
+
+static const char *copy(const char *text)
+{
+    return mem_text(text != NULL ? text : "");
+}
+
+struct tls_context *tls_context_new(const struct tls_options *options, char *why, size_t why_size)
+{
+    struct tls_context *c = mem_zero(sizeof *c);
+    c->options = *options;
+    c->options.certificate = copy(options->certificate);
+    c->options.key = copy(options->key);
+    c->options.ca = copy(options->ca);
+    c->options.name = copy(options->name);
+    c->ssl = prepare(c, why, why_size);
+    if (c->ssl != NULL)
+        return c;
+    tls_context_free(c);
+    return NULL;
+}
+
+int tls_context_reload(struct tls_context *c, char *why, size_t why_size)
+{
+    if (!c->options.server || strcmp(c->options.certificate, "auto") == 0)
+        return 0;
+    /* A context of its own, since one keeps a certificate for each kind of key: an old one would stay beside
+     * the new. The keys of the tickets move along, so that these stay good. */
+    SSL_CTX *ssl = prepare(c, why, why_size);
+    if (ssl == NULL)
+        return ERR_OPTION_VALUE;
+    unsigned char keys[128];
+    long size = SSL_CTX_get_tlsext_ticket_keys(c->ssl, NULL, 0);
+    if (size > 0 && size <= (long)sizeof keys && SSL_CTX_get_tlsext_ticket_keys(c->ssl, keys, size) == 1)
+        SSL_CTX_set_tlsext_ticket_keys(ssl, keys, size);
+    OPENSSL_cleanse(keys, sizeof keys);
+    SSL_CTX_free(c->ssl);
+    c->ssl = ssl;
+    return 0;
+}
+
+const char *tls_context_certificate(const struct tls_context *c)
+{
+    return c->pem != NULL ? c->pem : "";
+}
+
+struct ssl_st *tls_context_end(struct tls_context *c)
+{
+    const char *name = c->options.name;
+    SSL *ssl = SSL_new(c->ssl);
+    if (ssl == NULL)
+        return NULL;
+    if (c->options.server) {
+        SSL_set_accept_state(ssl);
+        return ssl;
+    }
+    SSL_set_connect_state(ssl);
+    if (*name != '\0' && !is_address(name) && SSL_set_tlsext_host_name(ssl, name) != 1) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    if (c->session != NULL)
+        SSL_set_session(ssl, c->session);
+    return ssl;
+}
+
+void tls_context_free(struct tls_context *c)
+{
+    if (c == NULL)
+        return;
+    if (c->ssl != NULL)
+        SSL_CTX_sess_set_new_cb(c->ssl, NULL);
+    SSL_CTX_free(c->ssl);
+    SSL_SESSION_free(c->session);
+    /* Texts of our own, const for everybody else. */
+    free((void *)(uintptr_t)c->options.certificate);
+    free((void *)(uintptr_t)c->options.key);
+    free((void *)(uintptr_t)c->options.ca);
+    free((void *)(uintptr_t)c->options.name);
+    free(c->pem);
+    free(c);
+}
