@@ -34,7 +34,19 @@ static struct {
     ev_signal interrupt, terminate, hang_up;
     ev_timer timeout;
     struct note *first, **last;
+    bool woken; /* by a dialled connection */
 } run = {.last = &run.first};
+
+struct ev_loop *bind_loop(void)
+{
+    return run.loop;
+}
+
+void bind_wake(void)
+{
+    run.woken = true;
+    ev_break(run.loop, EVBREAK_ALL);
+}
 
 struct bound_worker {
     struct child *child; /* NULL once closed */
@@ -159,7 +171,7 @@ static int turn(lua_State *L)
 {
     double timeout_s = luaL_checknumber(L, 1);
     luaL_argcheck(L, timeout_s >= 0, 1, "seconds, 0 or more");
-    if (run.first == NULL) {
+    if (run.first == NULL && !run.woken) {
         ev_now_update(run.loop);
         ev_timer_set(&run.timeout, fmin(timeout_s, 1e6), 0);
         ev_timer_start(run.loop, &run.timeout);
@@ -168,10 +180,17 @@ static int turn(lua_State *L)
     }
     lua_newtable(L);
     struct note *n;
-    for (lua_Integer i = 1; (n = take_note()) != NULL; i++) {
+    lua_Integer i = 1;
+    for (; (n = take_note()) != NULL; i++) {
         push_note(L, n);
         lua_rawseti(L, -2, i);
         free_note(n);
+    }
+    if (run.woken) {
+        lua_createtable(L, 0, 1);
+        bind_set_text(L, "kind", "dial");
+        lua_rawseti(L, -2, i);
+        run.woken = false;
     }
     return 1;
 }

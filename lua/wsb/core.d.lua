@@ -9,8 +9,8 @@ local core = {}
 ---@alias wsb.UnitKind "count"|"size"|"duration"|"rate"|"byte_rate"
 
 ---@class wsb.Event
----@field kind "ready"|"notice"|"reply"|"exit"|"signal"
----@field worker wsb.Worker?     -- all but "signal"
+---@field kind "ready"|"notice"|"reply"|"exit"|"signal"|"dial"  -- dial: one of them has something new
+---@field worker wsb.Worker?     -- all but "signal" and "dial"
 ---@field seq integer?           -- "reply": the number that worker:send returned
 ---@field error string?          -- "reply": why the command failed
 ---@field values table<string,string>?  -- "ready" (port), "notice" and "reply": key = value
@@ -59,6 +59,31 @@ function Worker:hist(name) end
 function Worker:sample() end
 ---Kills (if alive), reaps and frees. Idempotent; also __close and __gc.
 function Worker:close() end
+
+---Begins to connect to a numeric address or localhost. Each change brings a "dial" event.
+---@param host string
+---@param port integer
+---@return wsb.Dial? dial
+---@return string? error
+function core.dial(host, port) end
+
+---@class wsb.Dial  -- a TCP connection that sends what it is told and keeps what comes
+local Dial = {}
+---end and reset are how the far end left; what came before can still be taken.
+---@return "connecting"|"open"|"end"|"reset"|"failed"|"closed"
+---@return string? why  -- of "failed"
+function Dial:state() end
+---Queues the bytes; they leave when they can, also after the connection is made.
+---@param bytes string
+---@return boolean  -- false when nothing can be sent any more
+function Dial:send(bytes) end
+---@return integer bytes  -- queued and not yet taken by the kernel
+function Dial:unsent() end
+---All that has come since the last time. Who takes nothing reads nothing: above 1 MiB it stays in the kernel.
+---@return string bytes
+function Dial:take() end
+---Idempotent; also __close and __gc.
+function Dial:close() end
 
 ---@class wsb.Hist  -- a snapshot, in seconds to the outside; supports h1 + h2 (merge) and h1 - h2 (since)
 local Hist = {}
