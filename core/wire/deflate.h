@@ -6,11 +6,14 @@
 
 #include <stdbool.h>
 
+/* Windows that zlib can make. */
+enum { DEFLATE_BITS_MIN = 9, DEFLATE_BITS_MAX = 15 };
+
 /* What an end is willing to do, or what both have agreed on. */
 struct deflate_terms {
     bool on;
     bool server_no_context, client_no_context; /* that side begins each message with an empty window */
-    uint8_t server_bits, client_bits;          /* window of that side's messages, 8 to 15; zlib makes 9 to 15 */
+    uint8_t server_bits, client_bits; /* window of that side's messages, 8 to 15; zlib makes 9 to 15 */
 };
 
 /* Server: agrees to the first offer of the request that `policy` can meet; ret_terms->on is false where there
@@ -31,6 +34,7 @@ struct deflater *deflater_new(uint8_t bits);
 /* Appends a message's payload, without the 00 00 ff ff at its end. keep: the next message goes on with this
  * one's window. */
 void deflater_message(struct deflater *d, const void *at, size_t size, bool keep, struct buf *out);
+/* NULL is accepted. */
 void deflater_free(struct deflater *d);
 
 /* A decompressor for a window of up to so many bits, 8 to 15. */
@@ -40,8 +44,7 @@ struct inflater *inflater_new(uint8_t bits);
  * `most`: what out may hold at most: ERR_TOO_BIG before it is exceeded. ERR_INFLATE: no deflate stream. */
 int inflater_take(struct inflater *z, const uint8_t *at, size_t size, bool last, uint64_t most,
                   struct buf *out);
-/* Forgets the window. */
-void inflater_reset(struct inflater *z);
+/* NULL is accepted. */
 void inflater_free(struct inflater *z);
 
 /* What a connection keeps for its peer's compressed messages. */

@@ -12,7 +12,7 @@
  * A frame lies in `frame`; beside it, and longer than it, lives the message under way: opcode, utf8 and body.
  * Control frames pass through in_frame without touching these three. */
 
-enum { CODE_SIZE = 2, CODE_NONE = 1005 };
+enum { CODE_SIZE = 2, CODE_NONE = 1005, RSV1 = 4 };
 
 void message_reader_init(struct message_reader *r, bool server, uint64_t limit)
 {
@@ -54,17 +54,28 @@ static int begin_data(struct message_reader *r)
     bool starts = r->frame.opcode != FRAME_CONTINUATION;
     if (starts == (r->opcode != 0))
         return ERR_FRAGMENT;
-    if (r->frame.length > r->limit || r->body.size > r->limit - r->frame.length)
-        return ERR_TOO_BIG;
-    if (starts)
+    if (starts) {
         r->opcode = r->frame.opcode; /* utf8 is at its start: no text ends elsewhere */
-    return 0;
+        r->compressed = r->frame.rsv & RSV1;
+        r->fragments = 0;
+    }
+    if (r->max_fragments > 0 && ++r->fragments > r->max_fragments)
+        return ERR_FRAGMENTS;
+    uint64_t so_far = r->compressed ? 0 : r->body.size;
+    return r->frame.length > r->limit || so_far > r->limit - r->frame.length ? ERR_TOO_BIG : 0;
+}
+
+/* RSV1 marks the first frame of a compressed message. */
+static bool rsv_allowed(const struct message_reader *r)
+{
+    bool starts = r->frame.opcode == FRAME_TEXT || r->frame.opcode == FRAME_BINARY;
+    return r->frame.rsv == 0 || (r->frame.rsv == RSV1 && starts && r->inflation != NULL);
 }
 
 static int begin_frame(struct message_reader *r)
 {
     r->left = r->frame.length;
-    if (r->frame.rsv)
+    if (!rsv_allowed(r))
         return ERR_RSV_BITS;
     if (r->frame.masked != r->server)
         return ERR_MASK;
@@ -86,21 +97,51 @@ static int check_text(struct message_reader *r, const uint8_t *at, size_t size)
     return r->utf8 == UTF8_INVALID || (ends_message(r) && r->utf8 != UTF8_START) ? ERR_UTF8 : 0;
 }
 
+/* Appends what the bytes say to the body. */
+static int inflate_data(struct message_reader *r, const uint8_t *at, size_t size)
+{
+    struct inflation *i = r->inflation;
+    size_t before = r->body.size;
+    if (i->inflater == NULL)
+        i->inflater = inflater_new(i->bits);
+    int err = inflater_take(i->inflater, at, size, ends_message(r), r->limit, &r->body);
+    if (err == 0 && r->opcode == FRAME_TEXT)
+        err = check_text(r, r->body.at != NULL ? r->body.at + before : at, r->body.size - before);
+    if (err < 0 || (ends_message(r) && !i->keep_context))
+        inflation_release(i);
+    return err;
+}
+
+static void deliver(struct message_reader *r, const uint8_t *at, size_t size, struct message *ret_message)
+{
+    ret_message->kind = r->opcode == FRAME_TEXT ? MESSAGE_TEXT : MESSAGE_BINARY;
+    ret_message->at = at;
+    ret_message->size = size;
+    r->opcode = 0; /* drop_delivered frees the body with the next call */
+}
+
+static int take_compressed(struct message_reader *r, const uint8_t *at, size_t size,
+                           struct message *ret_message)
+{
+    int err = inflate_data(r, at, size);
+    if (err == 0 && ends_message(r))
+        deliver(r, r->body.at, r->body.size, ret_message);
+    return err;
+}
+
 /* `at` holds the next `size` bytes of a data frame, unmasked; `left` is what comes behind them. */
 static int take_data(struct message_reader *r, const uint8_t *at, size_t size, struct message *ret_message)
 {
+    if (r->compressed)
+        return take_compressed(r, at, size, ret_message);
     int err = r->opcode == FRAME_TEXT ? check_text(r, at, size) : 0;
     if (err < 0)
         return err;
     bool in_one_piece = ends_message(r) && r->body.size == 0;
     if (!in_one_piece)
         buf_append(&r->body, at, size);
-    if (!ends_message(r))
-        return 0;
-    ret_message->kind = r->opcode == FRAME_TEXT ? MESSAGE_TEXT : MESSAGE_BINARY;
-    ret_message->at = in_one_piece ? at : r->body.at;
-    ret_message->size = in_one_piece ? size : r->body.size;
-    r->opcode = 0; /* drop_delivered frees the body with the next call */
+    if (ends_message(r))
+        deliver(r, in_one_piece ? at : r->body.at, in_one_piece ? size : r->body.size, ret_message);
     return 0;
 }
 
@@ -181,11 +222,11 @@ long message_read(struct message_reader *r, uint8_t *at, size_t size, struct mes
     return (long)taken;
 }
 
-struct blob *message_frame(enum frame_opcode opcode, const void *payload, size_t size, const uint8_t *mask,
-                           uint64_t now_ns)
+static struct blob *frame_of(enum frame_opcode opcode, uint8_t rsv, const void *payload, size_t size,
+                             const uint8_t *mask, uint64_t now_ns)
 {
     struct frame_head frame = {
-        .fin = true, .opcode = (uint8_t)opcode, .masked = mask != NULL, .length = size};
+        .fin = true, .rsv = rsv, .opcode = (uint8_t)opcode, .masked = mask != NULL, .length = size};
     if (mask)
         memcpy(frame.mask, mask, sizeof frame.mask);
     uint8_t head[FRAME_HEAD_MAX];
@@ -197,6 +238,25 @@ struct blob *message_frame(enum frame_opcode opcode, const void *payload, size_t
     if (mask)
         frame_mask(blob->bytes + head_size, size, mask, 0);
     return blob;
+}
+
+struct blob *message_frame(enum frame_opcode opcode, const void *payload, size_t size, const uint8_t *mask,
+                           uint64_t now_ns)
+{
+    return frame_of(opcode, 0, payload, size, mask, now_ns);
+}
+
+struct blob *message_frame_deflated(enum frame_opcode opcode, const void *payload, size_t size,
+                                    struct deflater *deflater, bool keep, const uint8_t *mask,
+                                    uint64_t now_ns)
+{
+    struct buf small = {0};
+    deflater_message(deflater, payload, size, keep, &small);
+    bool gains = keep || small.size < size;
+    struct blob *frame = gains ? frame_of(opcode, RSV1, small.at, small.size, mask, now_ns)
+                               : frame_of(opcode, 0, payload, size, mask, now_ns);
+    buf_free(&small);
+    return frame;
 }
 
 /* The size of a reason that fits behind the code, without half a character at its end. */

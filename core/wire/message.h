@@ -5,6 +5,7 @@
  * copied. */
 #pragma once
 
+#include "wire/deflate.h"
 #include "wire/frame.h"
 #include "base/blob.h"
 #include "base/buf.h"
@@ -21,11 +22,15 @@ struct message {
 
 struct message_reader {
     uint64_t limit; /* most bytes of a message (ERR_TOO_BIG by the announced length, before reading it) */
-    bool server;    /* true: frames must be masked; false: they must not be */
-    bool closed;    /* a Close was read: what follows is ignored */
+    uint32_t max_fragments;      /* most frames of a message (ERR_FRAGMENTS), 0: any number */
+    struct inflation *inflation; /* of compressed messages; NULL, as after init: not agreed on */
+    bool server;                 /* true: frames must be masked; false: they must not be */
+    bool closed;                 /* a Close was read: what follows is ignored */
     uint8_t utf8;
-    uint8_t opcode;    /* of the message under way, 0 when none */
-    uint8_t head_size; /* bytes held in head */
+    uint8_t opcode;     /* of the message under way, 0 when none */
+    bool compressed;    /* it, as `fragments` */
+    uint32_t fragments; /* its frames so far */
+    uint8_t head_size;  /* bytes held in head */
     uint8_t head[FRAME_HEAD_MAX];
     struct frame_head frame; /* under way while `left` > 0 or in_frame */
     bool in_frame;
@@ -53,6 +58,11 @@ long message_read(struct message_reader *r, uint8_t *at, size_t size, struct mes
  */
 struct blob *message_frame(enum frame_opcode opcode, const void *payload, size_t size, const uint8_t *mask,
                            uint64_t now_ns);
+/* The same, compressed (RSV1); keep: the next message goes on with this one's window. Not compressed after
+ * all where that gains nothing, unless keep. */
+struct blob *message_frame_deflated(enum frame_opcode opcode, const void *payload, size_t size,
+                                    struct deflater *deflater, bool keep, const uint8_t *mask,
+                                    uint64_t now_ns);
 /* A Close frame; code 0 or 1005 sends an empty one; a reason above 123 bytes is cut at a character border. */
 struct blob *message_close_frame(int code, const char *reason, const uint8_t *mask, uint64_t now_ns);
 /* Whether this code may be sent by an endpoint (RFC 6455 section 7.4, IANA): 1000-1003, 1007-1014, 3000-4999.
