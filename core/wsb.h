@@ -60,6 +60,11 @@ int wsb_server_set(struct wsb_server *server, const char *const *settings, char 
 /* Broadcasts to every subscriber of the topic; returns to how many. The text has to be UTF-8, which is not
  * checked, and shorter than 2 GiB. */
 uint32_t wsb_server_publish(struct wsb_server *server, const char *topic, const void *text, size_t size);
+/* Reads certificate and key again, for new connections; on error the old ones stay. */
+int wsb_server_reload(struct wsb_server *server, char *why, size_t why_size);
+/* The certificate in PEM, for clients that have to trust a self-signed one; NULL without TLS. Dies with the
+ * server. */
+const char *wsb_server_certificate(const struct wsb_server *server);
 /* Stops listening and closes: drain with 1012 (service restart) spread over drain_window, stop with 1001
  * (going away) at once. done(arg) is called once nobody is connected any more; the server may be freed in it.
  * A later stop or drain takes the place of an earlier one, whose done is then not called. */

@@ -2,6 +2,8 @@
 
 local wsb = require "wsb"
 
+local SIGHUP = 1 -- rereads the certificate of a server that has one
+
 local options = wsb.server_options { rename = { feed_rate = "feed" } }
 
 return {
@@ -16,7 +18,12 @@ return {
     local server = ctx:serve(wsb.server_values(options, ctx.opt))
     io.stdout:write("wsb: serving ", server.url, "\n")
     io.stdout:flush()
-    ctx:until_signal()
+    local signal = ctx:until_signal()
+    while signal == SIGHUP and ctx.opt.tls ~= "" do
+      local why = server:reload()
+      io.stderr:write("wsb: ", why and "the old certificate stays: " .. why or "certificate read", "\n")
+      signal = ctx:until_signal()
+    end
     server:stop()
   end,
 }

@@ -21,7 +21,7 @@ Server.__index = Server
 function served.run(command)
   local self = setmetatable({ clients = {} }, Server)
   self.process = t.start(command)
-  self.url = self.process:line("^wsb: serving (ws://.+)$", 20)
+  self.url = self.process:line("^wsb: serving (wss?://.+)$", 20)
   self.port = tonumber(self.url:match ":(%d+)/")
   return self
 end

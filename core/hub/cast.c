@@ -4,17 +4,20 @@
 
 #include <stddef.h>
 
-struct blob *cast_frame(struct cast *c, bool copy)
+struct blob *cast_frame(struct cast *c, unsigned format, bool copy)
 {
-    if (!c->frame)
-        c->frame = c->encode(c);
-    return copy ? blob_copy(c->frame) : blob_ref(c->frame);
+    if (!c->frame[format])
+        c->frame[format] = c->encode(c, format);
+    return copy ? blob_copy(c->frame[format]) : blob_ref(c->frame[format]);
 }
 
 void cast_done(struct cast *c)
 {
-    blob_unref(c->frame);
-    c->frame = NULL;
+    for (unsigned format = 0; format < CAST_FORMATS; format++) {
+        if (c->frame[format] != NULL)
+            blob_unref(c->frame[format]);
+        c->frame[format] = NULL;
+    }
 }
 
 uint64_t cast_key(struct slice name)

@@ -7,20 +7,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The wire formats of one broadcast: as it is, or compressed with a window of 9 to 15 bits. */
+enum { CAST_PLAIN, CAST_FORMATS = 8 };
+
 struct cast {
     struct slice payload;
     bool text;
     uint64_t key;    /* what `conflate` compares: the publisher's key, or the topic */
     uint64_t now_ns; /* when it was published */
     /* Encodes payload as this format, one reference to the caller. Given by whoever owns the wire. */
-    struct blob *(*encode)(const struct cast *);
-    struct blob *frame; /* encoded already, or NULL */
+    struct blob *(*encode)(const struct cast *, unsigned format);
+    void *owner;                      /* encode's own */
+    struct blob *frame[CAST_FORMATS]; /* those encoded already */
 };
 
-/* The encoded broadcast, with a reference for the caller; `copy`: in memory of its own, as a server without
- * shared buffers would queue it. */
-struct blob *cast_frame(struct cast *c, bool copy);
-/* Drops the cast's own reference. */
+/* The broadcast in this format, with a reference for the caller; `copy`: in memory of its own, as a server
+ * without shared buffers would queue it. */
+struct blob *cast_frame(struct cast *c, unsigned format, bool copy);
+/* Drops the cast's own references. */
 void cast_done(struct cast *c);
 /* FNV-1a, never 0. */
 uint64_t cast_key(struct slice name);

@@ -100,13 +100,25 @@ int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_b
     return fd;
 }
 
-int sock_accept(int listening, const struct sock_options *options)
+static struct in6_addr mapped(const union address *a)
 {
-    int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (a->any.sa_family == AF_INET6)
+        return a->v6.sin6_addr;
+    struct in6_addr v6 = {.s6_addr = {[10] = 0xFF, [11] = 0xFF}};
+    memcpy(v6.s6_addr + 12, &a->v4.sin_addr, sizeof a->v4.sin_addr);
+    return v6;
+}
+
+int sock_accept(int listening, const struct sock_options *options, struct in6_addr *ret_from)
+{
+    union address from = {0};
+    socklen_t size = sizeof from;
+    int fd = accept4(listening, &from.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return -errno;
     if (apply_sending(fd, options) < 0)
         return close_failed(fd, -errno);
+    *ret_from = mapped(&from);
     return fd;
 }
 

@@ -21,8 +21,8 @@ struct sock_options {
  * bytes, 0 leaves it to the kernel; it has to be known before, since the window scale depends on it. */
 int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_buffer);
 /* The next connection; -EAGAIN and the like come back as -errno. options->receive_buffer does not count here.
- */
-int sock_accept(int listening, const struct sock_options *options);
+ * ret_from: the client's address, an IPv4 one mapped (::ffff:a.b.c.d). */
+int sock_accept(int listening, const struct sock_options *options, struct in6_addr *ret_from);
 /* Begins to connect: a descriptor that turns writable when done (then ask sock_error), or ERR_SYSTEM with
  * errno, or ERR_OPTION_VALUE. source: a local IPv4 address to come from, or NULL; bound without a port
  * (IP_BIND_ADDRESS_NO_PORT), so that the ephemeral range counts per source and destination. */

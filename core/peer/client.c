@@ -2,12 +2,17 @@
 
 #include "base/count.h"
 #include "base/err.h"
+#include "base/log.h"
+#include "net/tls.h"
 #include "wire/upgrade.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RESPONSE_HEAD_MAX = 16 * 1024 };
+enum { RESPONSE_HEAD_MAX = 16 * 1024, TLS_FAILED = 1015 };
+
+/* Smaller messages are not worth compressing. */
+enum { DEFLATE_MIN = 64 };
 
 struct client_handshake {
     char key[UPGRADE_KEY_SIZE + 1];
@@ -127,7 +132,7 @@ static void receive(struct client *c)
         conn_read_on(&c->conn, false);
         return;
     }
-    long size = conn_receive(&c->conn, c->shared->max_message, c->allowance, got);
+    long size = conn_receive(&c->conn, &c->shared->limits, c->allowance, got);
     if (size == ERR_CLOSED) {
         stream_ended(c);
     } else if (size < 0) {
@@ -146,14 +151,28 @@ static void open_now(struct client *c, uint8_t *rest, size_t size)
     count_time(HIST_connect_time, loop_refresh(c->shared->loop) - c->began_ns);
     c->shared->opened(c);
     count_add(COUNT_bytes_received, size);
-    int err = size > 0 ? conn_take(&c->conn, rest, size, c->shared->max_message, got) : 0;
+    int err = size > 0 ? conn_take(&c->conn, rest, size, &c->shared->limits, got) : 0;
     if (err < 0)
         fail(c, err);
     forget_handshake(c);
 }
 
+/* Whether the response lets the client in; what was agreed holds from now on. */
+static bool accepted(struct client *c, const struct http1_head *response)
+{
+    const struct client_shared *shared = c->shared;
+    struct deflate_terms terms;
+    if (upgrade_check_response(response, c->handshake->key, shared->subprotocols, shared->deflate.on) < 0 ||
+        deflate_check(response, &shared->deflate, &terms) < 0)
+        return false;
+    conn_compress(&c->conn, &terms);
+    count_add(COUNT_clients_deflated, terms.on);
+    return true;
+}
+
 static void receive_head(struct client *c)
 {
+    static const struct http1_limits limits = {RESPONSE_HEAD_MAX, HTTP1_HEADERS_MAX};
     struct buf *head = &c->handshake->head;
     struct http1_head response;
     size_t size = 0;
@@ -165,11 +184,10 @@ static void receive_head(struct client *c)
     case IO_DONE: break;
     }
     head->size += size;
-    struct http1_limits limits = {.bytes = RESPONSE_HEAD_MAX, .headers = HTTP1_HEADERS_MAX};
     int used = http1_response((const char *)head->at, head->size, &limits, &c->handshake->scan, &response);
     if (used == 0)
         return;
-    if (used < 0 || upgrade_check_response(&response, c->handshake->key, NULL, false) < 0)
+    if (used < 0 || !accepted(c, &response))
         end(c, 1006);
     else
         open_now(c, head->at + used, head->size - (size_t)used);
@@ -178,7 +196,7 @@ static void receive_head(struct client *c)
 static void send_request(struct client *c)
 {
     const struct client_shared *shared = c->shared;
-    struct buf out = {0};
+    struct buf out = {0}, extra = {0};
     char host[URL_HOST_MAX + 16];
     uint8_t random[16];
     bool v6 = strchr(shared->url.host, ':') != NULL;
@@ -186,16 +204,57 @@ static void send_request(struct client *c)
              shared->url.port);
     random_bytes(shared->rng, random, sizeof random);
     upgrade_make_key(random, c->handshake->key);
-    upgrade_request(
-        &(struct upgrade_ask){
-            .host = host, .target = shared->url.target, .key = c->handshake->key, .origin = shared->origin},
-        &out);
+    deflate_offer(&shared->deflate, &extra);
+    struct upgrade_ask ask = {.host = host,
+                              .target = shared->url.target,
+                              .key = c->handshake->key,
+                              .origin = shared->origin,
+                              .token = shared->token,
+                              .subprotocols = shared->subprotocols,
+                              .extra = {(const char *)extra.at, extra.size}};
+    upgrade_request(&ask, &out);
+    buf_free(&extra);
     struct blob *request = blob_new(out.size, loop_now_ns(shared->loop), 0);
     memcpy(request->bytes, out.at, out.size);
     buf_free(&out);
     c->state = CLIENT_UPGRADING;
     conn_read_on(&c->conn, true);
     push(c, request);
+}
+
+static void secure(struct client *c)
+{
+    switch (stream_handshake(&c->conn.stream)) {
+    case IO_DONE: break;
+    case IO_AGAIN:
+        if (stream_wants_write(&c->conn.stream))
+            conn_wait_writable(&c->conn);
+        else
+            conn_read_on(&c->conn, true);
+        return;
+    case IO_CLOSED:
+    case IO_FAILED:
+        log_line(LOG_WARN, "TLS: %s", stream_error(&c->conn.stream));
+        count_add(COUNT_clients_tls_failed, 1);
+        end(c, TLS_FAILED);
+        return;
+    }
+    count_add(COUNT_clients_tls_resumed, stream_resumed(&c->conn.stream));
+    send_request(c);
+}
+
+static void connected(struct client *c)
+{
+    if (sock_error(c->conn.stream.fd) != 0) {
+        end(c, 1006);
+    } else if (c->shared->tls == NULL) {
+        send_request(c);
+    } else if (stream_secure(&c->conn.stream, c->shared->tls) < 0) {
+        end(c, TLS_FAILED);
+    } else {
+        c->state = CLIENT_SECURING;
+        secure(c);
+    }
 }
 
 static void ready(EV_P_ ev_io *io, int events)
@@ -205,12 +264,8 @@ static void ready(EV_P_ ev_io *io, int events)
     switch (c->state) {
     case CLIENT_IDLE:
     case CLIENT_ENDED: return;
-    case CLIENT_CONNECTING:
-        if (sock_error(c->conn.stream.fd) != 0)
-            end(c, 1006);
-        else
-            send_request(c);
-        return;
+    case CLIENT_CONNECTING: connected(c); return;
+    case CLIENT_SECURING: secure(c); return;
     case CLIENT_UPGRADING:
         if (events & EV_READ)
             receive_head(c);
@@ -230,7 +285,7 @@ static void turn_end(struct turn *t)
     struct client *c = LIST_OF(t, struct client, turn);
     uint32_t frames;
     size_t bytes;
-    if (c->state == CLIENT_CONNECTING)
+    if (c->state == CLIENT_CONNECTING || c->state == CLIENT_SECURING)
         return;
     bool broken = !conn_flush(&c->conn, &frames, &bytes); /* an ended one may still have a Close to send */
     if (broken)
@@ -250,7 +305,7 @@ int client_connect(struct client *c, struct client_shared *shared)
     c->began_ns = loop_now_ns(shared->loop);
     c->handshake = mem_zero(sizeof *c->handshake);
     turn_init(&c->turn, turn_end);
-    conn_open(&c->conn, shared->loop, fd, false, ready);
+    conn_open(&c->conn, shared->loop, (struct stream){.fd = fd}, false, ready);
     conn_wait_writable(&c->conn);
     return 0;
 }
@@ -258,7 +313,16 @@ int client_connect(struct client *c, struct client_shared *shared)
 void client_send(struct client *c, enum frame_opcode opcode, const void *payload, size_t size)
 {
     uint8_t mask[4];
-    push(c, message_frame(opcode, payload, size, new_mask(c, mask), loop_now_ns(c->shared->loop)));
+    uint64_t now_ns = loop_now_ns(c->shared->loop);
+    const struct conn *conn = &c->conn;
+    new_mask(c, mask);
+    if (conn->format == CAST_PLAIN || size < DEFLATE_MIN) {
+        push(c, message_frame(opcode, payload, size, mask, now_ns));
+        return;
+    }
+    bool keep = conn->deflater != NULL;
+    struct deflater *deflater = keep ? conn->deflater : deflaters_get(&c->shared->deflaters, conn->format);
+    push(c, message_frame_deflated(opcode, payload, size, deflater, keep, mask, now_ns));
 }
 
 void client_allow(struct client *c, uint64_t bytes)
@@ -275,6 +339,7 @@ void client_close(struct client *c, int code)
     case CLIENT_CLOSING:
     case CLIENT_ENDED: return;
     case CLIENT_CONNECTING:
+    case CLIENT_SECURING:
     case CLIENT_UPGRADING: end(c, 1006); return;
     case CLIENT_OPEN:
         client_allow(c, UINT64_MAX);

@@ -1,9 +1,10 @@
 /* The client's end of a WebSocket connection. It reads when it is let, and no more than it is let: a client
  * that stops reading, or reads slowly, is what wsb is about.
  *
- *     client_connect -> CONNECTING -> UPGRADING -> OPEN -> CLOSING -> ENDED
- *                            |             |         |        |         ^
- *                            +-------------+---------+--------+---------+  error, deadline, end of stream
+ *     client_connect -> CONNECTING -> SECURING -> UPGRADING -> OPEN -> CLOSING -> ENDED
+ *                            |            |            |         |        |         ^
+ *                            +------------+------------+---------+--------+---------+
+ *                                                          error, deadline, end of stream
  *
  * Embedded in its owner's object, which must outlive it: after `ended` client_release, then free. */
 #pragma once
@@ -16,6 +17,7 @@
 enum client_state {
     CLIENT_IDLE,
     CLIENT_CONNECTING,
+    CLIENT_SECURING,
     CLIENT_UPGRADING,
     CLIENT_OPEN,
     CLIENT_CLOSING,
@@ -29,10 +31,15 @@ struct client_shared {
     struct loop *loop;
     struct rng *rng; /* keys and masks */
     struct url url;
-    const char *source; /* NULL: any */
-    const char *origin; /* NULL: none */
+    const char *source;           /* NULL: any */
+    const char *origin;           /* NULL: none */
+    const char *token;            /* NULL: none */
+    const char *subprotocols;     /* to offer, comma-separated; NULL: none */
+    struct tls_context *tls;      /* for wss, else NULL */
+    struct deflate_terms deflate; /* to offer */
+    struct deflaters deflaters;   /* of clients that keep no context */
     struct sock_options sock;
-    uint64_t max_message;
+    struct conn_limits limits;
     void (*opened)(struct client *);
     void (*message)(struct client *, const struct message *);
     /* was_open: it had been upgraded; code: the close code as this end saw it, 1006 for none. Runs at the end

@@ -12,6 +12,13 @@ enum { FLUSH_VECTORS = 64, FLUSH_BYTES = 256 * 1024 };
 /* No message has this key, nor a gap notice. */
 static const uint64_t URGENT_KEY = UINT64_MAX - 1;
 
+/* What the stream has read ahead makes no descriptor ready. */
+static void read_ahead(struct conn *c)
+{
+    if (c->reading && stream_pending(&c->stream) > 0)
+        ev_feed_event(loop_ev(c->loop), &c->io, EV_READ);
+}
+
 static void watch(struct conn *c, int events)
 {
     struct ev_loop *ev = loop_ev(c->loop);
@@ -21,13 +28,43 @@ static void watch(struct conn *c, int events)
     ev_io_set(&c->io, c->stream.fd, events);
     if (events != 0)
         ev_io_start(ev, &c->io);
+    read_ahead(c); /* stopping forgets what was fed */
 }
 
-void conn_open(struct conn *c, struct loop *loop, int fd, bool server, void (*ready)(EV_P_ ev_io *, int))
+struct deflater *deflaters_get(struct deflaters *d, unsigned format)
 {
-    *c = (struct conn){.loop = loop, .stream = {fd}, .server = server, .reading = true};
-    ev_io_init(&c->io, ready, fd, EV_READ);
+    if (d->of[format] == NULL)
+        d->of[format] = deflater_new((uint8_t)(format + DEFLATE_BITS_MIN - 1));
+    return d->of[format];
+}
+
+void deflaters_free(struct deflaters *d)
+{
+    for (unsigned format = 0; format < CAST_FORMATS; format++)
+        deflater_free(d->of[format]);
+}
+
+void conn_open(struct conn *c, struct loop *loop, struct stream stream, bool server,
+               void (*ready)(EV_P_ ev_io *, int))
+{
+    *c = (struct conn){.loop = loop, .stream = stream, .server = server, .reading = true};
+    ev_io_init(&c->io, ready, stream.fd, EV_READ | (stream_unsent(&stream) ? EV_WRITE : 0));
     ev_io_start(loop_ev(loop), &c->io);
+    read_ahead(c);
+}
+
+void conn_compress(struct conn *c, const struct deflate_terms *terms)
+{
+    if (!terms->on)
+        return;
+    uint8_t own_bits = c->server ? terms->server_bits : terms->client_bits;
+    bool own_context = c->server ? !terms->server_no_context : !terms->client_no_context;
+    c->inflation = mem_zero(sizeof *c->inflation);
+    c->inflation->bits = c->server ? terms->client_bits : terms->server_bits;
+    c->inflation->keep_context = c->server ? !terms->client_no_context : !terms->server_no_context;
+    c->format = (uint8_t)(own_bits - DEFLATE_BITS_MIN + 1);
+    if (own_context)
+        c->deflater = deflater_new(own_bits);
 }
 
 void conn_wait_writable(struct conn *c)
@@ -40,52 +77,70 @@ void conn_read_on(struct conn *c, bool on)
 {
     c->reading = on;
     watch(c, (on ? EV_READ : 0) | (c->io.events & EV_WRITE));
+    read_ahead(c);
 }
+
+struct incoming {
+    struct message_reader reader;
+    uint64_t since_ns;
+};
 
 /* A reader lives on the stack for as long as messages come whole, and moves to the heap only with one that
- * does not. */
-static void keep_reader(struct conn *c, struct message_reader *reader)
+ * does not. `ended`: a message has ended since the reader was last put away. */
+static void keep_reader(struct conn *c, struct message_reader *reader, bool ended)
 {
-    if (!message_reader_idle(reader)) {
-        if (c->reader == NULL) {
-            c->reader = mem_alloc(sizeof *c->reader);
-            *c->reader = *reader;
-        }
+    if (message_reader_idle(reader)) {
+        message_reader_free(reader);
+        free(c->incoming);
+        c->incoming = NULL;
         return;
     }
-    message_reader_free(reader);
-    free(c->reader);
-    c->reader = NULL;
+    if (c->incoming == NULL) {
+        c->incoming = mem_alloc(sizeof *c->incoming);
+        c->incoming->reader = *reader;
+        ended = true;
+    }
+    if (ended)
+        c->incoming->since_ns = loop_now_ns(c->loop);
 }
 
-int conn_take(struct conn *c, uint8_t *at, size_t size, uint64_t limit,
+static bool is_data(const struct message *message)
+{
+    return message->kind == MESSAGE_TEXT || message->kind == MESSAGE_BINARY;
+}
+
+int conn_take(struct conn *c, uint8_t *at, size_t size, const struct conn_limits *limits,
               bool (*got)(struct conn *, const struct message *))
 {
     struct message_reader local;
-    struct message_reader *reader = c->reader;
+    struct message_reader *reader = &local;
     struct message message;
-    bool more = true;
-    if (reader == NULL) {
-        reader = &local;
-        message_reader_init(reader, c->server, limit);
+    bool more = true, ended = false;
+    if (c->incoming != NULL) {
+        reader = &c->incoming->reader;
+    } else {
+        message_reader_init(reader, c->server, limits->max_message);
+        reader->max_fragments = limits->max_fragments;
+        reader->inflation = c->inflation;
     }
     while (size > 0 && more) {
         long took = message_read(reader, at, size, &message);
         if (took < 0) {
-            if (c->reader == NULL)
+            if (reader == &local)
                 message_reader_free(reader);
             return (int)took;
         }
         at += took;
         size -= (size_t)took;
+        ended = ended || is_data(&message);
         if (message.kind != MESSAGE_NONE)
             more = got(c, &message);
     }
-    keep_reader(c, reader);
+    keep_reader(c, reader, ended);
     return 0;
 }
 
-long conn_receive(struct conn *c, uint64_t limit, uint64_t most,
+long conn_receive(struct conn *c, const struct conn_limits *limits, uint64_t most,
                   bool (*got)(struct conn *, const struct message *))
 {
     uint8_t *scratch = loop_scratch(c->loop);
@@ -96,7 +151,8 @@ long conn_receive(struct conn *c, uint64_t limit, uint64_t most,
     case IO_CLOSED:
     case IO_FAILED: return ERR_CLOSED;
     }
-    int err = conn_take(c, scratch, size, limit, got);
+    int err = conn_take(c, scratch, size, limits, got);
+    read_ahead(c);
     return err < 0 ? err : (long)size;
 }
 
@@ -115,7 +171,7 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
     size_t written = 0;
     *ret_frames = 0;
     *ret_bytes = 0;
-    if (c->out.count > 0) {
+    if (!conn_drained(c)) {
         int count = sendq_gather(&c->out, vector, FLUSH_VECTORS, FLUSH_BYTES);
         switch (stream_writev(&c->stream, vector, count, &written)) {
         case IO_DONE:
@@ -127,13 +183,23 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
         case IO_FAILED: return false;
         }
     }
-    watch(c, (c->reading ? EV_READ : 0) | (c->out.count > 0 ? EV_WRITE : 0));
+    watch(c, (c->reading ? EV_READ : 0) | (conn_drained(c) ? 0 : EV_WRITE));
     return true;
+}
+
+bool conn_drained(const struct conn *c)
+{
+    return c->out.count == 0 && !stream_unsent(&c->stream);
 }
 
 size_t conn_incoming_bytes(const struct conn *c)
 {
-    return c->reader != NULL ? c->reader->body.capacity : 0;
+    return c->incoming != NULL ? c->incoming->reader.body.capacity : 0;
+}
+
+uint64_t conn_incoming_since_ns(const struct conn *c)
+{
+    return c->incoming != NULL && !c->incoming->reader.closed ? c->incoming->since_ns : 0;
 }
 
 void conn_close(struct conn *c, bool reset)
@@ -143,9 +209,14 @@ void conn_close(struct conn *c, bool reset)
         sock_reset_on_close(c->stream.fd);
     stream_close(&c->stream);
     sendq_free(&c->out);
-    if (c->reader != NULL) {
-        message_reader_free(c->reader);
-        free(c->reader);
-        c->reader = NULL;
-    }
+    if (c->incoming != NULL)
+        message_reader_free(&c->incoming->reader);
+    if (c->inflation != NULL)
+        inflation_release(c->inflation);
+    deflater_free(c->deflater);
+    free(c->incoming);
+    free(c->inflation);
+    c->incoming = NULL;
+    c->inflation = NULL;
+    c->deflater = NULL;
 }

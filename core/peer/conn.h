@@ -6,9 +6,11 @@
  * It keeps no reader while no message is under way, so an idle connection holds no buffer. */
 #pragma once
 
+#include "hub/cast.h"
 #include "net/loop.h"
 #include "net/sendq.h"
 #include "net/stream.h"
+#include "wire/deflate.h"
 #include "wire/message.h"
 
 #include <stdbool.h>
@@ -18,13 +20,32 @@ struct conn {
     struct stream stream;
     bool server; /* which end this is: servers want masked frames */
     bool reading;
+    uint8_t format; /* of casts: CAST_PLAIN, or what conn_compress has set */
     ev_io io;
     struct sendq out;
-    struct message_reader *reader; /* while a message is under way, else NULL */
+    struct incoming *incoming;   /* while a message is under way, else NULL */
+    struct inflation *inflation; /* of the peer's messages; NULL: not agreed on */
+    struct deflater *deflater;   /* of ours, when they share a context; else NULL */
 };
 
-/* Takes over the descriptor and begins to read. `ready` runs with c->io when the descriptor is. */
-void conn_open(struct conn *c, struct loop *loop, int fd, bool server, void (*ready)(EV_P_ ev_io *, int));
+/* Compressors that all connections of one process use, message by message: those of connections that keep no
+ * context. Made when first asked for. */
+struct deflaters {
+    struct deflater *of[CAST_FORMATS];
+};
+struct deflater *deflaters_get(struct deflaters *d, unsigned format);
+void deflaters_free(struct deflaters *d);
+
+struct conn_limits {
+    uint64_t max_message;
+    uint32_t max_fragments; /* 0: any number */
+};
+
+/* Takes over the stream and begins to read. `ready` runs with c->io when the descriptor is. */
+void conn_open(struct conn *c, struct loop *loop, struct stream stream, bool server,
+               void (*ready)(EV_P_ ev_io *, int));
+/* Both ends have agreed to these terms: from now on messages may be compressed. */
+void conn_compress(struct conn *c, const struct deflate_terms *terms);
 
 /* Waits for the descriptor to turn writable and for nothing else: a connect under way. */
 void conn_wait_writable(struct conn *c);
@@ -34,10 +55,10 @@ void conn_read_on(struct conn *c, bool on);
 /* Reads once, up to `most` bytes, and hands over each message that is complete. got() may queue and may put
  * an object down at the end of the turn, but not free it; it returns false to stop. Returns bytes read (0:
  * none there yet), or the ERR_ that ends the connection: ERR_CLOSED when the stream did. */
-long conn_receive(struct conn *c, uint64_t limit, uint64_t most,
+long conn_receive(struct conn *c, const struct conn_limits *limits, uint64_t most,
                   bool (*got)(struct conn *, const struct message *));
 /* The same for bytes that came behind the HTTP head; they may be changed. */
-int conn_take(struct conn *c, uint8_t *at, size_t size, uint64_t limit,
+int conn_take(struct conn *c, uint8_t *at, size_t size, const struct conn_limits *limits,
               bool (*got)(struct conn *, const struct message *));
 
 /* Queues a ping or pong before all that has not begun to leave. At most one waits there: the newer replaces
@@ -49,8 +70,12 @@ void conn_push_urgent(struct conn *c, struct blob *frame);
  * ret_frames: frames that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes);
 
-/* Bytes held of a message that has not come whole. */
+/* Whether all that was written has left; TLS may hold a record back. */
+bool conn_drained(const struct conn *c);
+
+/* Bytes held of a message that has not come whole, and since when it has been under way (0: none is). */
 size_t conn_incoming_bytes(const struct conn *c);
+uint64_t conn_incoming_since_ns(const struct conn *c);
 
 /* Closes the descriptor and frees what is held. `reset`: tell the kernel to forget what it has not sent. */
 void conn_close(struct conn *c, bool reset);

@@ -1,9 +1,11 @@
 #include "peer/ws.h"
 
 #include "peer/gap.h"
+#include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/meter.h"
 #include "net/sock.h"
 
 #include <stdlib.h>
@@ -25,13 +27,17 @@ struct ws {
     struct ledger_entry queued;
     struct link link; /* in shared->open or shared->closing */
     struct ws_shared *shared;
+    struct address *address;
     uint64_t key;
-    uint64_t heard_ns;         /* when anything was last received */
-    uint64_t closing_ns;       /* when CLOSING began */
+    uint64_t heard_ns;   /* when anything was last received */
+    uint64_t spoke_ns;   /* when a message was last received */
+    uint64_t closing_ns; /* when CLOSING began */
+    struct meter messages, bytes;
     struct sock_memory kernel; /* as last sampled */
     size_t incoming_bytes;     /* as last counted */
     enum ws_state state;
     enum ws_input input;
+    bool may_publish;
     bool evicted; /* closing because of the mark or the budget */
     bool reset;   /* to be closed with a reset */
     bool slow;
@@ -205,10 +211,17 @@ static void conflate(struct ws *w, uint64_t key)
     tell_gap(w, true, dropped);
 }
 
+static enum verdict decide(const struct ws *w, uint64_t size)
+{
+    enum verdict verdict = policy_decide(&w->shared->policy, w->conn.out.bytes, size);
+    /* What shares a compression context cannot be read with a message of it left out. */
+    return verdict != VERDICT_QUEUE && w->conn.deflater != NULL ? VERDICT_EVICT : verdict;
+}
+
 /* Whether the message is to be queued. */
 static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
 {
-    switch (policy_decide(&w->shared->policy, w->conn.out.bytes, size)) {
+    switch (decide(w, size)) {
     case VERDICT_QUEUE: return true;
     case VERDICT_EVICT: evict(w, ERR_MARK); return false;
     case VERDICT_DROP_NEWEST: break;
@@ -227,12 +240,29 @@ static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
     return false;
 }
 
+/* The cast as this client is to get it: shared by all who agreed to the same, unless it has a compression
+ * context of its own. */
+static struct blob *frame_of(struct ws *w, struct cast *cast)
+{
+    bool small = cast->payload.size < w->shared->deflate_min;
+    if (w->conn.deflater == NULL || small)
+        return cast_frame(cast, small ? CAST_PLAIN : w->conn.format, w->shared->copy);
+    uint64_t began_ns = clock_now_ns();
+    struct blob *frame =
+        message_frame_deflated(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at, cast->payload.size,
+                               w->conn.deflater, true, NULL, cast->now_ns);
+    frame->key = cast->key;
+    count_add(COUNT_messages_deflated, 1);
+    count_add(COUNT_deflate_ns, clock_now_ns() - began_ns);
+    return frame;
+}
+
 static void deliver(struct member *m, struct cast *cast)
 {
     struct ws *w = LIST_OF(m, struct ws, member);
     if (w->state != WS_OPEN)
         return;
-    struct blob *frame = cast_frame(cast, w->shared->copy);
+    struct blob *frame = frame_of(w, cast);
     if (admit(w, cast, frame->size)) {
         sendq_push(&w->conn.out, frame);
         count_add(COUNT_deliveries_queued, 1);
@@ -246,7 +276,7 @@ static void deliver(struct member *m, struct cast *cast)
 
 static void peer_closes(struct ws *w, const struct message *message)
 {
-    bool had_ours = w->state == WS_CLOSING && w->conn.out.count == 0;
+    bool had_ours = w->state == WS_CLOSING && conn_drained(&w->conn);
     count_close_seen(message->close_code);
     w->input = INPUT_CLOSED;
     if (w->evicted && had_ours)
@@ -265,6 +295,35 @@ static void push_urgent(struct ws *w, enum frame_opcode opcode, const void *payl
     flush_later(w);
 }
 
+/* 0, or why the client's message is not published. */
+static int check_message(struct ws *w)
+{
+    w->spoke_ns = loop_now_ns(w->shared->loop);
+    if (!w->may_publish)
+        return ERR_PUBLISH;
+    return meter_take(&w->messages, w->shared->message_rate, 1, w->spoke_ns) ? 0 : ERR_RATE;
+}
+
+static void break_off(struct ws *w, int err)
+{
+    log_peer(w, LOG_INFO, "close", err);
+    count_add(err == ERR_TIMEOUT ? COUNT_clients_timed_out : COUNT_clients_over_limit, 1);
+    w->input = INPUT_IGNORED;
+    abandon(w);
+    ws_close(w, err);
+}
+
+static void take_message(struct ws *w, const struct message *message)
+{
+    int err = check_message(w);
+    if (err < 0) {
+        break_off(w, err);
+        return;
+    }
+    count_add(COUNT_messages_in, 1);
+    w->shared->message(w->shared, w, message);
+}
+
 static bool got(struct conn *c, const struct message *message)
 {
     struct ws *w = from_conn(c);
@@ -278,13 +337,11 @@ static bool got(struct conn *c, const struct message *message)
     case MESSAGE_CLOSE: peer_closes(w, message); break;
     case MESSAGE_TEXT:
     case MESSAGE_BINARY:
-        if (w->state == WS_OPEN) {
-            count_add(COUNT_messages_in, 1);
-            w->shared->message(w->shared, w, message);
-        }
+        if (w->state == WS_OPEN)
+            take_message(w, message);
         break;
     }
-    return w->state != WS_DEAD;
+    return w->state != WS_DEAD && w->input != INPUT_IGNORED;
 }
 
 /* Without the peer's Close there is nobody who would still take what is queued: the kernel is to forget it.
@@ -307,8 +364,11 @@ static void settle_receive(struct ws *w, long result)
     set_incoming(w, conn_incoming_bytes(&w->conn));
     w->heard_ns = loop_now_ns(w->shared->loop);
     w->pinged = false;
-    if (result >= 0)
+    if (result >= 0) {
+        if (w->state == WS_OPEN && !meter_take(&w->bytes, w->shared->byte_rate, (double)result, w->heard_ns))
+            break_off(w, ERR_RATE);
         return;
+    }
     if (result == ERR_CLOSED) {
         stream_ended(w);
         return;
@@ -343,7 +403,7 @@ static void ready(EV_P_ ev_io *io, int events)
     if (events & EV_READ)
         settle_receive(w, w->input == INPUT_IGNORED
                               ? discard(w)
-                              : conn_receive(&w->conn, w->shared->max_message, LOOP_SCRATCH_SIZE, got));
+                              : conn_receive(&w->conn, &w->shared->limits, LOOP_SCRATCH_SIZE, got));
     if (events & EV_WRITE)
         flush_later(w);
 }
@@ -362,7 +422,7 @@ static void flush(struct ws *w)
         count_add(COUNT_frames_written, frames);
         account(w);
     }
-    if (w->state == WS_CLOSING && w->conn.out.count == 0) {
+    if (w->state == WS_CLOSING && conn_drained(&w->conn)) {
         if (w->evicted && frames > 0)
             count_add(COUNT_evictions_flushed, 1);
         if (w->input == INPUT_CLOSED)
@@ -383,6 +443,8 @@ static void turn_end(struct turn *t)
     turn_cancel(&w->turn);
     set_kernel(w, (struct sock_memory){0});
     set_incoming(w, 0);
+    if (w->address != NULL)
+        address_leave(w->shared->addresses, w->address);
     if (!w->reset) /* its last bytes may be in the kernel still, but not for ever */
         sock_give_up_after(w->conn.stream.fd, w->shared->evict_grace_ns);
     conn_close(&w->conn, w->reset);
@@ -398,23 +460,26 @@ void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub
     link_init(&shared->closing);
 }
 
-void ws_open(struct ws_shared *shared, int fd, struct slice topic, uint64_t key, uint8_t *rest, size_t size)
+void ws_open(struct ws_shared *shared, const struct ws_start *start)
 {
     struct ws *w = mem_zero(sizeof *w);
     w->shared = shared;
-    w->key = key;
-    w->heard_ns = loop_now_ns(shared->loop);
+    w->address = start->address;
+    w->key = start->key;
+    w->may_publish = start->may_publish;
+    w->heard_ns = w->spoke_ns = loop_now_ns(shared->loop);
     w->member.deliver = deliver;
     link_init(&w->link);
     turn_init(&w->turn, turn_end);
     ledger_entry_init(&w->queued);
-    conn_open(&w->conn, shared->loop, fd, true, ready);
+    conn_open(&w->conn, shared->loop, start->stream, true, ready);
+    conn_compress(&w->conn, &start->deflate);
     list_append(&shared->open, &w->link);
-    hub_join(shared->hub, topic, &w->member);
+    hub_join(shared->hub, start->topic, &w->member);
     shared->open_count++;
     count_add(COUNT_connections_open, 1);
-    if (size > 0)
-        settle_receive(w, conn_take(&w->conn, rest, size, shared->max_message, got));
+    if (start->rest_size > 0)
+        settle_receive(w, conn_take(&w->conn, start->rest, start->rest_size, &shared->limits, got));
 }
 
 struct member *ws_member(struct ws *w)
@@ -444,6 +509,16 @@ static void keep_alive(struct ws *w, uint64_t now_ns)
     }
 }
 
+/* Clients that take too long over a message, or say nothing for too long. */
+static void keep_deadlines(struct ws *w, uint64_t now_ns)
+{
+    uint64_t since_ns = conn_incoming_since_ns(&w->conn);
+    uint64_t idle_ns = w->shared->idle_timeout_ns;
+    bool late = since_ns > 0 && now_ns - since_ns >= w->shared->message_timeout_ns;
+    if (w->state == WS_OPEN && (late || (idle_ns > 0 && now_ns - w->spoke_ns >= idle_ns)))
+        break_off(w, ERR_TIMEOUT);
+}
+
 void ws_sample(struct ws_shared *shared, unsigned most)
 {
     uint64_t now_ns = loop_now_ns(shared->loop);
@@ -456,6 +531,7 @@ void ws_sample(struct ws_shared *shared, unsigned most)
         set_kernel(w, now);
         set_slow(w, sendq_age_ns(&w->conn.out, now_ns) > shared->slow_after_ns);
         keep_alive(w, now_ns);
+        keep_deadlines(w, now_ns);
     }
 }
 

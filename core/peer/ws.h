@@ -11,6 +11,7 @@
 #pragma once
 
 #include "peer/conn.h"
+#include "peer/address.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
 #include "hub/policy.h"
@@ -31,7 +32,12 @@ struct ws_shared {
     bool gap_notice; /* tell a client what a drop policy left out */
     uint64_t budget; /* most bytes in the ledger, 0: none */
     uint64_t evict_grace_ns;
-    uint64_t max_message;
+    struct conn_limits limits;
+    double message_rate, byte_rate; /* that a client may send a second, 0: any */
+    uint64_t message_timeout_ns;    /* from a message's first byte to its last */
+    uint64_t idle_timeout_ns;       /* without a message, 0: any time */
+    uint64_t deflate_min;           /* smaller messages are not compressed */
+    struct address_table *addresses;
     uint64_t slow_after_ns;
     uint64_t ping_interval_ns; /* 0: no pings */
     uint64_t ping_timeout_ns;
@@ -41,9 +47,20 @@ struct ws_shared {
 
 void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub);
 
-/* A connection that has just been upgraded, subscribed to `topic`. key: what its own messages conflate by.
- * `rest`: bytes that came behind the head. It frees itself. */
-void ws_open(struct ws_shared *shared, int fd, struct slice topic, uint64_t key, uint8_t *rest, size_t size);
+/* A connection that has just been upgraded. */
+struct ws_start {
+    struct stream stream;
+    struct address *address; /* left with the connection; may be NULL */
+    struct slice topic;
+    uint64_t key; /* what its own messages conflate by */
+    bool may_publish;
+    struct deflate_terms deflate;
+    uint8_t *rest; /* bytes that came behind the head */
+    size_t rest_size;
+};
+
+/* Subscribes it to the topic. It frees itself. */
+void ws_open(struct ws_shared *shared, const struct ws_start *start);
 
 struct member *ws_member(struct ws *w);
 uint64_t ws_key(const struct ws *w);

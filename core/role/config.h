@@ -20,6 +20,9 @@ enum option_type {
     OPTION_CHOICE
 };
 
+/* The order is that of the choices of deflate_takeover. */
+enum takeover { TAKEOVER_NONE, TAKEOVER_CLIENT, TAKEOVER_SERVER, TAKEOVER_BOTH };
+
 enum { OPTION_TEXT_MAX = 256 };
 
 struct option_text {

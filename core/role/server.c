@@ -10,10 +10,14 @@
 #include "base/rng.h"
 #include "net/loop.h"
 #include "net/sock.h"
+#include "net/tls.h"
 #include "peer/door.h"
 #include "peer/ws.h"
 #include "wire/http1.h"
 #include "wire/message.h"
+#include "wire/origin.h"
+#include "wire/token.h"
+#include "wire/upgrade.h"
 #include "wsb.h"
 
 #include <errno.h>
@@ -31,6 +35,9 @@ struct wsb_server {
     struct loop *loop;
     struct hub *hub;
     struct ws_shared shared;
+    struct deflaters deflaters;
+    struct address_table *addresses;
+    struct tls_context *tls; /* NULL: plain */
     struct door_owner door_owner;
     struct door_config door_config;
     struct door *door;
@@ -48,10 +55,23 @@ struct wsb_server {
     void *done_arg;
 };
 
-static struct blob *encode(const struct cast *cast)
+static struct blob *deflated(struct wsb_server *s, const struct cast *cast, unsigned format)
 {
-    struct blob *frame = message_frame(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at,
-                                       cast->payload.size, NULL, cast->now_ns);
+    uint64_t began_ns = clock_now_ns();
+    struct blob *frame =
+        message_frame_deflated(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at, cast->payload.size,
+                               deflaters_get(&s->deflaters, format), false, NULL, cast->now_ns);
+    count_add(COUNT_messages_deflated, 1);
+    count_add(COUNT_deflate_ns, clock_now_ns() - began_ns);
+    return frame;
+}
+
+static struct blob *encode(const struct cast *cast, unsigned format)
+{
+    struct blob *frame = format == CAST_PLAIN
+                             ? message_frame(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at,
+                                             cast->payload.size, NULL, cast->now_ns)
+                             : deflated(cast->owner, cast, format);
     frame->key = cast->key;
     return frame;
 }
@@ -64,7 +84,8 @@ static void on_message(struct ws_shared *shared, struct ws *from, const struct m
                         .text = message->kind == MESSAGE_TEXT,
                         .key = ws_key(from),
                         .now_ns = loop_now_ns(s->loop),
-                        .encode = encode};
+                        .encode = encode,
+                        .owner = s};
     count_add(COUNT_messages_published, 1);
     hub_publish_to(s->hub, member->topic, &cast, s->config.echo ? NULL : member);
     cast_done(&cast);
@@ -72,8 +93,12 @@ static void on_message(struct ws_shared *shared, struct ws *from, const struct m
 
 static uint32_t publish(struct wsb_server *s, struct slice topic, struct slice payload, uint64_t key)
 {
-    struct cast cast = {
-        .payload = payload, .text = true, .key = key, .now_ns = loop_now_ns(s->loop), .encode = encode};
+    struct cast cast = {.payload = payload,
+                        .text = true,
+                        .key = key,
+                        .now_ns = loop_now_ns(s->loop),
+                        .encode = encode,
+                        .owner = s};
     count_add(COUNT_messages_published, 1);
     uint32_t handed = hub_publish(s->hub, topic, &cast, NULL);
     cast_done(&cast);
@@ -90,21 +115,51 @@ static void on_feed(struct feed_owner *owner, const struct stamp *stamp, struct 
     publish(s, (struct slice){topic, strlen(topic)}, payload, 1 + stamp->sequence % s->config.feed_keys);
 }
 
-static int admit(struct door_owner *owner, struct slice path)
+static int admit(struct door_owner *owner, const struct arrival *a)
 {
     struct wsb_server *s = LIST_OF(owner, struct wsb_server, door_owner);
-    if (s->config.path.at[0] != '\0' && !slice_is(path, s->config.path.at))
+    const struct server_config *c = &s->config;
+    if (c->path.at[0] != '\0' && !slice_is(a->path, c->path.at))
         return ERR_HTTP_NOT_FOUND;
-    return s->shared.open_count >= s->config.max_connections ? ERR_CAPACITY : 0;
+    if (!origin_allowed((struct slice){c->origins.at, strlen(c->origins.at)},
+                        http1_value(a->request, "Origin")))
+        return ERR_ORIGIN;
+    if (!token_matches(c->subscribe_token.at, a->request, a->query) &&
+        (c->publish_token.at[0] == '\0' || !token_matches(c->publish_token.at, a->request, a->query)))
+        return ERR_TOKEN;
+    if (c->max_per_address > 0 && address_count(a->address) > c->max_per_address)
+        return ERR_ADDRESS;
+    return s->shared.open_count >= c->max_connections ? ERR_CAPACITY : 0;
 }
 
 /* A publisher names the key of its messages (?key=NAME), or they all have that of their topic. */
-static void enter(struct door_owner *owner, int fd, struct slice path, struct slice query, uint8_t *rest,
-                  size_t size)
+static void enter(struct door_owner *owner, const struct arrival *a)
 {
     struct wsb_server *s = LIST_OF(owner, struct wsb_server, door_owner);
-    struct slice key = http1_query_value(query, "key");
-    ws_open(&s->shared, fd, path, cast_key(key.at != NULL ? key : path), rest, size);
+    struct slice key = http1_query_value(a->query, "key");
+    struct ws_start start = {
+        .stream = a->stream,
+        .address = a->address,
+        .topic = a->path,
+        .key = cast_key(key.at != NULL ? key : a->path),
+        .may_publish = token_matches(s->config.publish_token.at, a->request, a->query),
+        .deflate = a->deflate,
+        .rest = a->rest,
+        .rest_size = a->rest_size,
+    };
+    ws_open(&s->shared, &start);
+}
+
+/* What the server agrees to: no context by default, so that a broadcast is compressed once for all. */
+static struct deflate_terms deflate_policy(const struct server_config *c)
+{
+    return (struct deflate_terms){
+        .on = c->deflate,
+        .server_no_context = c->deflate_takeover != TAKEOVER_SERVER && c->deflate_takeover != TAKEOVER_BOTH,
+        .client_no_context = c->deflate_takeover != TAKEOVER_CLIENT && c->deflate_takeover != TAKEOVER_BOTH,
+        .server_bits = (uint8_t)c->deflate_bits,
+        .client_bits = DEFLATE_BITS_MAX,
+    };
 }
 
 /* What the other rooms see of the options. */
@@ -117,14 +172,26 @@ static void apply(struct wsb_server *s)
     s->shared.gap_notice = c->gap_notice;
     s->shared.budget = c->queue_budget;
     s->shared.evict_grace_ns = c->evict_grace;
-    s->shared.max_message = c->max_message;
+    s->shared.limits = (struct conn_limits){c->max_message, (uint32_t)c->max_fragments};
+    s->shared.message_rate = c->message_rate;
+    s->shared.byte_rate = c->byte_rate;
+    s->shared.message_timeout_ns = c->message_timeout;
+    s->shared.idle_timeout_ns = c->idle_timeout;
+    s->shared.deflate_min = c->deflate_min;
+    s->shared.addresses = s->addresses;
     s->shared.slow_after_ns = c->slow_after;
     s->shared.ping_interval_ns = c->ping_interval;
     s->shared.ping_timeout_ns = c->ping_timeout;
     s->door_config = (struct door_config){
-        .max_head = c->max_head,
+        .head = {.bytes = c->max_head, .headers = c->max_headers},
+        .max_handshakes = c->max_handshakes,
+        .tls_timeout_ns = c->tls_timeout,
         .handshake_timeout_ns = c->handshake_timeout,
         .sock = {c->send_buffer, c->receive_buffer, c->notsent_lowat},
+        .tls = s->tls,
+        .addresses = s->addresses,
+        .deflate = deflate_policy(c),
+        .subprotocols = c->subprotocols.at,
     };
 }
 
@@ -207,6 +274,13 @@ static bool check(const struct server_config *c, char *why, size_t why_size)
         {"max_connections", c->max_connections, 1, UINT32_MAX},
         {"max_head", c->max_head, 1, INT32_MAX},
         {"max_message", c->max_message, 1, UINT32_MAX / 2},
+        {"max_fragments", c->max_fragments, 0, UINT32_MAX},
+        {"max_headers", c->max_headers, 1, HTTP1_HEADERS_MAX},
+        {"max_per_address", c->max_per_address, 0, UINT32_MAX},
+        {"max_handshakes", c->max_handshakes, 1, UINT32_MAX},
+        {"deflate_bits", c->deflate_bits, DEFLATE_BITS_MIN, DEFLATE_BITS_MAX},
+        {"tls_timeout", c->tls_timeout, 1, INT64_MAX},
+        {"message_timeout", c->message_timeout, 1, INT64_MAX},
         {"handshake_timeout", c->handshake_timeout, 1, INT64_MAX},
         {"feed_size", c->feed_size, STAMP_SIZE, UINT32_MAX / 2},
         {"feed_keys", c->feed_keys, 1, UINT32_MAX},
@@ -223,7 +297,34 @@ static bool check(const struct server_config *c, char *why, size_t why_size)
         snprintf(why, why_size, "path: '%s' is not accepted; give one that begins with /", c->path.at);
         return false;
     }
+    if (!upgrade_subprotocols_valid(c->subprotocols.at)) {
+        snprintf(why, why_size, "subprotocols: '%s' is not accepted; give distinct tokens, comma-separated",
+                 c->subprotocols.at);
+        return false;
+    }
+    if (!origin_list_valid(c->origins.at)) {
+        snprintf(why, why_size,
+                 "origins: '%s' is not accepted; give scheme://host[:port], null or absent, "
+                 "comma-separated",
+                 c->origins.at);
+        return false;
+    }
     return true;
+}
+
+/* 0 also without TLS. */
+static int prepare_tls(struct wsb_server *s, char *why, size_t why_size)
+{
+    const struct server_config *c = &s->config;
+    struct tls_options options = {.server = true,
+                                  .certificate = c->tls.at,
+                                  .key = c->tls_key.at,
+                                  .resume = c->tls_tickets,
+                                  .only_1_3 = c->tls_min == 1};
+    if (c->tls.at[0] == '\0')
+        return 0;
+    s->tls = tls_context_new(&options, why, why_size);
+    return s->tls != NULL ? 0 : ERR_TLS;
 }
 
 static void choose_feed_topic(struct server_config *c)
@@ -243,6 +344,9 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
         !check(&s->config, why, why_size))
         goto failed;
     choose_feed_topic(&s->config);
+    if (prepare_tls(s, why, why_size) < 0)
+        goto failed;
+    s->addresses = address_table_new();
     s->loop = loop_new(loop);
     s->hub = hub_new();
     ws_shared_init(&s->shared, s->loop, s->hub);
@@ -272,6 +376,8 @@ no_door:
 no_feed:
     hub_free(s->hub);
     loop_free(s->loop);
+    address_table_free(s->addresses);
+    tls_context_free(s->tls);
 failed:
     free(s);
     return NULL;
@@ -328,6 +434,23 @@ void wsb_server_stop(struct wsb_server *s, void (*done)(void *), void *arg)
     leave(s, ERR_STOP, 0, done, arg);
 }
 
+int wsb_server_reload(struct wsb_server *s, char *why, size_t why_size)
+{
+    if (s->tls == NULL) {
+        snprintf(why, why_size, "tls: the server has no certificate to read again");
+        return ERR_OPTION_VALUE;
+    }
+    door_reserve(s->door, false);
+    int err = tls_context_reload(s->tls, why, why_size);
+    door_reserve(s->door, true);
+    return err;
+}
+
+const char *wsb_server_certificate(const struct wsb_server *s)
+{
+    return s->tls != NULL ? tls_context_certificate(s->tls) : NULL;
+}
+
 void wsb_server_free(struct wsb_server *s)
 {
     if (s == NULL)
@@ -338,5 +461,8 @@ void wsb_server_free(struct wsb_server *s)
     ws_reset_all(&s->shared);
     loop_free(s->loop);
     hub_free(s->hub);
+    address_table_free(s->addresses);
+    tls_context_free(s->tls);
+    deflaters_free(&s->deflaters);
     free(s);
 }

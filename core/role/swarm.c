@@ -12,6 +12,7 @@
 #include "base/fnv.h"
 #include "net/loop.h"
 #include "net/sock.h"
+#include "net/tls.h"
 #include "peer/client.h"
 #include "peer/gap.h"
 #include "wire/stamp.h"
@@ -266,7 +267,7 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
 static bool check(const struct swarm_config *c, struct url *ret_url, char *why, size_t why_size)
 {
     if (url_parse(c->url.at, ret_url) < 0)
-        snprintf(why, why_size, "url: '%s' is not accepted; give ws://host:port/path", c->url.at);
+        snprintf(why, why_size, "url: '%s' is not accepted; give ws:// or wss://host:port/path", c->url.at);
     else if (c->clients == 0)
         snprintf(why, why_size, "clients: 0 is not accepted; give 1 or more");
     else if (!sock_is_address(ret_url->host))
@@ -293,11 +294,32 @@ static void share(struct wsb_swarm *s)
     s->shared.rng = &s->rng;
     s->shared.source = c->source.at[0] != '\0' ? c->source.at : NULL;
     s->shared.origin = c->origin.at[0] != '\0' ? c->origin.at : NULL;
+    s->shared.token = c->token.at[0] != '\0' ? c->token.at : NULL;
+    s->shared.subprotocols = c->subprotocols.at[0] != '\0' ? c->subprotocols.at : NULL;
+    s->shared.deflate = (struct deflate_terms){
+        .on = c->deflate,
+        .server_no_context = c->deflate_takeover != TAKEOVER_SERVER && c->deflate_takeover != TAKEOVER_BOTH,
+        .client_no_context = c->deflate_takeover != TAKEOVER_CLIENT && c->deflate_takeover != TAKEOVER_BOTH,
+        .server_bits = DEFLATE_BITS_MAX,
+        .client_bits = DEFLATE_BITS_MAX,
+    };
     s->shared.sock = (struct sock_options){.receive_buffer = c->receive_buffer};
-    s->shared.max_message = c->max_message;
+    s->shared.limits.max_message = c->max_message;
     s->shared.opened = on_opened;
     s->shared.message = on_message;
     s->shared.ended = on_ended;
+}
+
+/* 0 also without TLS. */
+static int prepare_tls(struct wsb_swarm *s, char *why, size_t why_size)
+{
+    const struct swarm_config *c = &s->config;
+    struct tls_options options = {
+        .ca = c->tls_ca.at, .name = s->shared.url.host, .verify = c->tls_verify, .resume = c->tls_resume};
+    if (!s->shared.url.secure)
+        return 0;
+    s->shared.tls = tls_context_new(&options, why, why_size);
+    return s->shared.tls != NULL ? 0 : ERR_TLS;
 }
 
 static void make_clients(struct wsb_swarm *s)
@@ -315,7 +337,7 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     struct wsb_swarm *s = mem_zero(sizeof *s);
     config_defaults(ROLE_SWARM, &s->config);
     if (config_set_all(ROLE_SWARM, &s->config, settings, false, why, why_size) < 0 ||
-        !check(&s->config, &s->shared.url, why, why_size))
+        !check(&s->config, &s->shared.url, why, why_size) || prepare_tls(s, why, why_size) < 0)
         goto failed;
     s->loop = loop_new(loop);
     s->feed_owner = (struct feed_owner){on_publish, on_finished};
@@ -337,6 +359,7 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     return s;
 no_feed:
     loop_free(s->loop);
+    tls_context_free(s->shared.tls);
 failed:
     free(s);
     return NULL;
@@ -388,6 +411,8 @@ void wsb_swarm_free(struct wsb_swarm *s)
     for (uint64_t i = 0; i < s->started; i++)
         client_release(&s->client[i].client);
     loop_free(s->loop);
+    tls_context_free(s->shared.tls);
+    deflaters_free(&s->shared.deflaters);
     free(s->client);
     free(s);
 }

@@ -60,6 +60,12 @@ static int server_set(struct worker *w, const char *const *settings, char *why, 
     return wsb_server_set(w->server, settings, why, why_size);
 }
 
+static int server_reload(struct worker *w, const char *const *settings, char *why, size_t why_size)
+{
+    (void)settings;
+    return wsb_server_reload(w->server, why, why_size);
+}
+
 static int server_drain(struct worker *w, const char *const *settings, char *why, size_t why_size)
 {
     int err = wsb_server_set(w->server, settings, why, why_size);

@@ -11,10 +11,12 @@
 #include <cmocka.h>
 
 static int encoded;
+static unsigned last_format;
 
-static struct blob *encode(const struct cast *c)
+static struct blob *encode(const struct cast *c, unsigned format)
 {
     encoded++;
+    last_format = format;
     struct blob *b = blob_new(c->payload.size, c->now_ns, c->key);
     memcpy(b->bytes, c->payload.at, c->payload.size);
     return b;
@@ -38,7 +40,7 @@ static void it_is_encoded_once_and_only_when_asked_for(void **state)
     (void)state;
     struct cast c = {.payload = SLICE("hello"), .key = 3, .now_ns = 9, .encode = encode};
     assert_int_equal(encoded, 0);
-    struct blob *first = cast_frame(&c, false), *second = cast_frame(&c, false);
+    struct blob *first = cast_frame(&c, CAST_PLAIN, false), *second = cast_frame(&c, CAST_PLAIN, false);
     assert_int_equal(encoded, 1);
     assert_ptr_equal(first, second);
     assert_int_equal(first->refs, 3);
@@ -54,7 +56,7 @@ static void a_copy_is_memory_of_its_own(void **state)
 {
     (void)state;
     struct cast c = {.payload = SLICE("hello"), .key = 3, .now_ns = 9, .encode = encode};
-    struct blob *first = cast_frame(&c, true), *second = cast_frame(&c, true);
+    struct blob *first = cast_frame(&c, CAST_PLAIN, true), *second = cast_frame(&c, CAST_PLAIN, true);
     assert_int_equal(encoded, 1);
     assert_ptr_not_equal(first, second);
     assert_int_equal(first->refs, 1);
@@ -63,6 +65,22 @@ static void a_copy_is_memory_of_its_own(void **state)
     cast_done(&c);
     blob_unref(first);
     blob_unref(second);
+}
+
+static void each_format_is_encoded_once(void **state)
+{
+    (void)state;
+    struct cast c = {.payload = SLICE("hello"), .encode = encode};
+    struct blob *plain = cast_frame(&c, CAST_PLAIN, false), *small = cast_frame(&c, 1, false);
+    struct blob *again = cast_frame(&c, 1, false);
+    assert_int_equal(encoded, 2);
+    assert_int_equal(last_format, 1);
+    assert_ptr_not_equal(plain, small);
+    assert_ptr_equal(small, again);
+    cast_done(&c);
+    blob_unref(plain);
+    blob_unref(small);
+    blob_unref(again);
 }
 
 static void a_cast_nobody_wanted_is_done_without_encoding(void **state)
@@ -96,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(it_is_encoded_once_and_only_when_asked_for),
         TEST(a_copy_is_memory_of_its_own),
+        TEST(each_format_is_encoded_once),
         TEST(a_cast_nobody_wanted_is_done_without_encoding),
         TEST(keys_are_fnv_1a),
         TEST(a_key_is_never_0),

@@ -24,6 +24,7 @@ static const struct sock_options plain;
 
 struct pair {
     int listening, client, server;
+    struct in6_addr from;
 };
 
 static void wait_for(int fd, short events)
@@ -42,7 +43,7 @@ static struct pair connect_pair(const char *host, const char *source, const stru
     wait_for(p.client, POLLOUT);
     assert_int_equal(sock_error(p.client), 0);
     wait_for(p.listening, POLLIN);
-    p.server = sock_accept(p.listening, options);
+    p.server = sock_accept(p.listening, options, &p.from);
     assert_true(p.server >= 0);
     return p;
 }
@@ -158,8 +159,9 @@ static void absurd_sizes_are_the_kernels_to_clamp(void **state)
 static void nobody_to_accept_is_eagain(void **state)
 {
     (void)state;
+    struct in6_addr from;
     int fd = sock_listen("127.0.0.1", 0, 1, 0);
-    assert_int_equal(sock_accept(fd, &plain), -EAGAIN);
+    assert_int_equal(sock_accept(fd, &plain, &from), -EAGAIN);
     close(fd);
 }
 

@@ -69,13 +69,14 @@ static int set_up(void **state)
     loop = loop_new(ev);
     rng_seed(&rng, 1);
     listening = sock_listen("127.0.0.1", 0, 16, 0);
-    shared = (struct client_shared){.loop = loop,
-                                    .rng = &rng,
-                                    .url = {"127.0.0.1", sock_port(listening), "/feed?key=a"},
-                                    .max_message = 1000,
-                                    .opened = on_opened,
-                                    .message = on_message,
-                                    .ended = on_ended};
+    shared = (struct client_shared){
+        .loop = loop,
+        .rng = &rng,
+        .url = {.host = "127.0.0.1", .port = sock_port(listening), .target = "/feed?key=a"},
+        .limits = {.max_message = 1000},
+        .opened = on_opened,
+        .message = on_message,
+        .ended = on_ended};
     ev_timer_init(&ticker, on_ticker, 0.002, 0.002);
     ev_timer_start(ev, &ticker);
     return listening < 0 ? -1 : 0;
@@ -117,8 +118,9 @@ static void begin(void)
 {
     static char request[4096];
     static struct http1_head head;
+    struct in6_addr from;
     assert_int_equal(client_connect(&client, &shared), 0);
-    WAIT_FOR((far = sock_accept(listening, &shared.sock)) >= 0);
+    WAIT_FOR((far = sock_accept(listening, &shared.sock, &from)) >= 0);
     size_t size = hear(request, sizeof request);
     struct http1_limits limits = {sizeof request, HTTP1_HEADERS_MAX};
     assert_int_equal(http1_request(request, size, &limits, NULL, &head), size);

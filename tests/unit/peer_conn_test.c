@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LIMIT = 1 << 20 };
+static const struct conn_limits limits = {.max_message = 1 << 20}, five = {.max_message = 5};
 
 static struct ev_loop *ev;
 static struct loop *loop;
@@ -49,7 +49,7 @@ static int set_up(void **state)
         return -1;
     ev = ev_loop_new(EVFLAG_AUTO);
     loop = loop_new(ev);
-    conn_open(&conn, loop, pair[0], true, ready);
+    conn_open(&conn, loop, (struct stream){.fd = pair[0]}, true, ready);
     far = pair[1];
     heard[0] = '\0';
     stop_after = 0;
@@ -73,7 +73,7 @@ static void say(const void *bytes, size_t size)
 
 static long receive(void)
 {
-    return conn_receive(&conn, LIMIT, LOOP_SCRATCH_SIZE, got);
+    return conn_receive(&conn, &limits, LOOP_SCRATCH_SIZE, got);
 }
 
 /* Frames as a client sends them; the mask is zero, so that they can be read here. */
@@ -83,10 +83,10 @@ static const char fragments[] = "\x01\x83\0\0\0\0one\x89\x81\0\0\0\0p\x00\x81\0\
 static void idle_it_holds_nothing(void **state)
 {
     (void)state;
-    assert_null(conn.reader);
+    assert_null(conn.incoming);
     assert_null(conn.out.ring);
     assert_int_equal(receive(), 0);
-    assert_null(conn.reader);
+    assert_null(conn.incoming);
 }
 
 static void a_whole_message_leaves_no_reader(void **state)
@@ -95,7 +95,7 @@ static void a_whole_message_leaves_no_reader(void **state)
     say(hello, sizeof hello - 1);
     assert_int_equal(receive(), sizeof hello - 1);
     assert_string_equal(heard, "TEXT hello");
-    assert_null(conn.reader);
+    assert_null(conn.incoming);
 }
 
 static void fragments_in_one_read_leave_no_reader(void **state)
@@ -104,7 +104,7 @@ static void fragments_in_one_read_leave_no_reader(void **state)
     say(fragments, sizeof fragments - 1);
     receive();
     assert_string_equal(heard, "PING p|TEXT one,two");
-    assert_null(conn.reader);
+    assert_null(conn.incoming);
 }
 
 static void a_reader_lives_as_long_as_its_message(void **state)
@@ -116,10 +116,10 @@ static void a_reader_lives_as_long_as_its_message(void **state)
         heard[0] = '\0';
         say(wire, cut);
         receive();
-        assert_true((conn.reader == NULL) == (cut == sizeof fragments - 1));
+        assert_true((conn.incoming == NULL) == (cut == sizeof fragments - 1));
         say(wire + cut, sizeof wire - 1 - cut);
         receive();
-        assert_null(conn.reader);
+        assert_null(conn.incoming);
         assert_string_equal(heard, "PING p|TEXT one,two|TEXT hello");
     }
 }
@@ -132,17 +132,17 @@ static void byte_by_byte(void **state)
         assert_int_equal(receive(), 1);
     }
     assert_string_equal(heard, "PING p|TEXT one,two");
-    assert_null(conn.reader);
+    assert_null(conn.incoming);
 }
 
 static void reads_no_more_than_it_may(void **state)
 {
     (void)state;
     say(hello, sizeof hello - 1);
-    assert_int_equal(conn_receive(&conn, LIMIT, 4, got), 4);
-    assert_int_equal(conn_receive(&conn, LIMIT, 4, got), 4);
+    assert_int_equal(conn_receive(&conn, &limits, 4, got), 4);
+    assert_int_equal(conn_receive(&conn, &limits, 4, got), 4);
     assert_string_equal(heard, "");
-    assert_int_equal(conn_receive(&conn, LIMIT, 4, got), 3);
+    assert_int_equal(conn_receive(&conn, &limits, 4, got), 3);
     assert_string_equal(heard, "TEXT hello");
 }
 
@@ -152,13 +152,13 @@ static void what_stands_behind_the_head_is_taken(void **state)
     uint8_t rest[sizeof hello - 1 + 3];
     memcpy(rest, hello, sizeof hello - 1);
     memcpy(rest + sizeof hello - 1, hello, 3);
-    assert_int_equal(conn_take(&conn, rest, sizeof rest, LIMIT, got), 0);
+    assert_int_equal(conn_take(&conn, rest, sizeof rest, &limits, got), 0);
     assert_string_equal(heard, "TEXT hello");
-    assert_non_null(conn.reader);
+    assert_non_null(conn.incoming);
     say(hello + 3, sizeof hello - 1 - 3);
     receive();
     assert_string_equal(heard, "TEXT hello|TEXT hello");
-    assert_null(conn.reader);
+    assert_null(conn.incoming);
 }
 
 static void errors_are_handed_on(void **state)
@@ -181,9 +181,9 @@ static void the_limit_holds_for_a_message_under_way(void **state)
 {
     (void)state;
     say("\x01\x83\0\0\0\0one", 9);
-    assert_int_equal(conn_receive(&conn, 5, LOOP_SCRATCH_SIZE, got), 9);
+    assert_int_equal(conn_receive(&conn, &five, LOOP_SCRATCH_SIZE, got), 9);
     say("\x80\x83\0\0\0\0two", 9);
-    assert_int_equal(conn_receive(&conn, 5, LOOP_SCRATCH_SIZE, got), ERR_TOO_BIG);
+    assert_int_equal(conn_receive(&conn, &five, LOOP_SCRATCH_SIZE, got), ERR_TOO_BIG);
 }
 
 static void the_receiver_may_stop(void **state)

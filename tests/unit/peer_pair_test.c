@@ -38,23 +38,31 @@ static struct peer {
     char last[32];
 } peer[CLIENTS];
 
-static int admit(struct door_owner *owner, struct slice path)
+static int admit(struct door_owner *owner, const struct arrival *a)
 {
     (void)owner;
-    return slice_is(path, "/no") ? ERR_HTTP_NOT_FOUND : 0;
+    return slice_is(a->path, "/no") ? ERR_HTTP_NOT_FOUND : 0;
 }
 
-static void enter(struct door_owner *owner, int fd, struct slice path, struct slice query, uint8_t *rest,
-                  size_t size)
+static void enter(struct door_owner *owner, const struct arrival *a)
 {
-    (void)owner, (void)query;
-    ws_open(&ws, fd, path, 1, rest, size);
+    (void)owner;
+    struct ws_start start = {.stream = a->stream,
+                             .address = a->address,
+                             .topic = a->path,
+                             .key = 1,
+                             .may_publish = true,
+                             .deflate = a->deflate,
+                             .rest = a->rest,
+                             .rest_size = a->rest_size};
+    ws_open(&ws, &start);
 }
 
 static struct door_owner door_owner = {admit, enter};
 
-static struct blob *encode(const struct cast *cast)
+static struct blob *encode(const struct cast *cast, unsigned format)
 {
+    (void)format;
     return message_frame(FRAME_TEXT, cast->payload.at, cast->payload.size, NULL, cast->now_ns);
 }
 
@@ -103,8 +111,13 @@ static void open_door(void)
     struct sock_options small = {.send_buffer = 4096};
     int listening = sock_listen("127.0.0.1", 0, 16, small.receive_buffer);
     assert_true(listening >= 0);
-    door_config = (struct door_config){.max_head = 8192, .handshake_timeout_ns = NS_PER_S, .sock = small};
-    shared.url = (struct url){"127.0.0.1", sock_port(listening), "/t"};
+    door_config = (struct door_config){.head = {8192, HTTP1_HEADERS_MAX},
+                                       .max_handshakes = 100,
+                                       .handshake_timeout_ns = NS_PER_S,
+                                       .sock = small,
+                                       .addresses = ws.addresses,
+                                       .subprotocols = ""};
+    shared.url = (struct url){.host = "127.0.0.1", .port = sock_port(listening), .target = "/t"};
     door = door_new(loop, listening, &door_owner, &door_config);
 }
 
@@ -121,14 +134,16 @@ static int set_up(void **state)
     rng_seed(&rng, 1);
     ws_shared_init(&ws, loop, hub);
     ws.message = from_client;
-    ws.max_message = 1 << 20;
+    ws.limits.max_message = 1 << 20;
+    ws.message_timeout_ns = 100 * NS_PER_S;
+    ws.addresses = address_table_new();
     ws.gap_notice = true;
     ws.evict_grace_ns = 100 * NS_PER_S;
     ws.slow_after_ns = NS_PER_S;
     shared = (struct client_shared){.loop = loop,
                                     .rng = &rng,
                                     .sock = {.receive_buffer = 4096},
-                                    .max_message = 1 << 20,
+                                    .limits = {.max_message = 1 << 20},
                                     .opened = on_opened,
                                     .message = on_message,
                                     .ended = on_ended};
@@ -147,6 +162,7 @@ static int tear_down(void **state)
     ws_reset_all(&ws);
     loop_free(loop);
     hub_free(hub);
+    address_table_free(ws.addresses);
     ev_timer_stop(ev, &ticker);
     ev_loop_destroy(ev);
     alarm(0);

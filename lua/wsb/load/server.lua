@@ -87,7 +87,8 @@ function server.start(options, how)
   self.port = math.tointeger(tonumber(started.ready.port)) or port
   local path = options.path
   if path == nil or path == "" then path = "/feed" end
-  self.url = ("ws://%s:%d%s"):format(url_host(host), self.port, path)
+  local scheme = (options.tls or "") ~= "" and "wss" or "ws"
+  self.url = ("%s://%s:%d%s"):format(scheme, url_host(host), self.port, path)
   return self
 end
 
@@ -96,6 +97,23 @@ end
 ---@async
 function Server:set(values)
   self.process:request("set", config.encode("server", values, "ctx.server:set", true))
+end
+
+---Reads certificate and key again, for new connections.
+---@return string? error  why the old ones stay
+---@async
+function Server:reload()
+  local ok, err = xpcall(self.process.request, errors.handler, self.process, "reload")
+  return not ok and err.message or nil
+end
+
+---What a client of its own needs to come in: a self-signed certificate cannot be verified.
+---@return table<string, string|boolean>  swarm options
+function Server:credentials()
+  local options = self.options
+  local token = options.publish_token or ""
+  if token == "" then token = options.subscribe_token or "" end
+  return { token = token, tls_verify = options.tls ~= "auto" }
 end
 
 ---Closes every connection with 1012 over drain_window; the process ends then.
