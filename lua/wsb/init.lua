@@ -1,7 +1,8 @@
 -- require "wsb": what scripts may use, and all that a script may hold.
 --
--- A script is a Lua file that returns a table: a wsb.Command, which does one thing (scripts/serve.lua), or a
--- wsb.Experiment, which proves one (scripts/backpressure.lua). `wsb check FILE` says what is wrong with it.
+-- A script is a Lua file that returns a table: a wsb.Command, which does one thing (scripts/serve.lua), a
+-- wsb.Experiment, which proves one (scripts/backpressure.lua), or a wsb.Checks, which asks many and judges
+-- each answer (scripts/guards.lua). `wsb check FILE` says what is wrong with it.
 -- The tables behind this page are printed by `wsb help metrics` and `wsb help options`.
 --
 -- How an experiment runs. The first arm is the base, the one that is expected to fail; every other arm is a
@@ -25,7 +26,9 @@
 -- `name`.
 
 local core = require "wsb.core"
+local errors = require "wsb.base.errors"
 local options = require "wsb.command.options"
+local raw = require "wsb.load.raw"
 local units = require "wsb.base.units"
 
 local wsb = {}
@@ -40,6 +43,24 @@ local wsb = {}
 ---@field categories string[]?                     labels for people: "safe", "self-hosted"
 ---@field options table<string, wsb.OptionSpec>?   become flags: stall_after is --stall-after
 ---@field run fun(ctx: wsb.Context): integer?      returns the exit status, 0 when nothing
+
+---A script whose rows are asked one after the other. What ctx:dial connected in a row is closed after it; the
+---server, the cohorts and publishers of setup stay. Exit status: 0 when every row held or did not apply, 1
+---when one failed, 2 when none applied. The table is printed, and left in runs/NAME/ as a report.
+---@class wsb.Checks
+---@field name string
+---@field description string
+---@field categories string[]?
+---@field options table<string, wsb.OptionSpec>?
+---@field setup fun(ctx: wsb.Context)?   calls ctx:serve, or sets ctx.target to somebody's ws://host:port/path
+---@field checks wsb.Check[]
+
+---@class wsb.Check
+---@field name string       the guard
+---@field sent string       what is done to the server, in words
+---@field expected string|string[]|fun(ctx: wsb.Context): string|string[]   what has to come back: any of them
+---@field unless (fun(ctx: wsb.Context): string?)?   why the row does not apply; nil when it does
+---@field run fun(ctx: wsb.Context): string          does it, and returns what came back
 
 ---@class wsb.Arm
 ---@field name string
@@ -107,6 +128,7 @@ local wsb = {}
 --   ctx:serve { ... }          starts the server (wsb.Serve), which is ctx.server from then on
 --   ctx:clients { ... }        connects a cohort (wsb.Clients), waits until all are up, and returns it
 --   ctx:publish { ... }        connects a publisher (wsb.Publish), begins the load, and returns at once
+--   ctx:dial()                 a connection that sends what it is told (wsb.Raw), to ctx.server or to a URL
 --   ctx:sleep "2s"             pauses; the load goes on
 --   ctx:wait(ready, "5s")      waits until ready() returns something true and returns that; nil, "timeout"
 --   ctx:probe "2s"             whether a message published now reaches a subscriber; false and why
@@ -117,6 +139,17 @@ local wsb = {}
 --   ctx.server:drain "5s"      closes every connection with 1012, spread over that time, then it ends
 --   ctx.server:stop()          closes every connection with 1001, then it ends
 --   ctx.server:alive()         whether it runs; :pid(), :counts() (every server counter by name), .url, .port
+--
+-- What ctx:dial returns raises nothing; its waits take seconds (3) and return nil and why: "timeout", "end",
+-- "reset". `changes` are headers by name, false leaves one out.
+--
+--   client:request(changes)            upgrades: status, head; client:upgrade(changes) is its bytes
+--   client:send(bytes)                 as they are; client:read(size) and client:read_head() read such
+--   client:send_frame(opcode, payload, how)   see wsb.frame
+--   client:read_frame()                { fin =, rsv =, opcode =, masked =, payload = }
+--   client:expect(opcode)              the payload of the next frame of that kind
+--   client:expect_close()              code, reason
+--   client:expect_end(), client:close()
 --
 -- A cohort or publisher has :counts(), the swarm counters by name, and :finished(), whether its schedule is
 -- over.
@@ -161,6 +194,32 @@ wsb.parse = units.read
 ---@param value number
 ---@return string
 wsb.format = core.format
+
+---A client's frame as bytes. how: fin (true), rsv (0), mask (true), length (the one announced).
+---@type fun(opcode: integer, payload: string?, how: table?): string
+wsb.frame = raw.frame
+
+---Opcodes of frames by name.
+wsb.opcode = { CONTINUATION = raw.CONTINUATION, TEXT = raw.TEXT, BINARY = raw.BINARY, CLOSE = raw.CLOSE,
+  PING = raw.PING, PONG = raw.PONG }
+
+---The parts of ws://HOST:PORT/PATH; nil when it is none.
+---@type fun(url: string): string?, integer?, string?
+wsb.parse_url = raw.parse
+
+---Ends the script because of how it was called: `option: 'value' is not accepted: remedy`, status 64.
+---@param format string
+---@param ... any
+function wsb.usage(format, ...)
+  errors.raise(errors.USAGE, format, ...)
+end
+
+---Ends the script because something beside it is not as it has to be: status 69.
+---@param format string
+---@param ... any
+function wsb.unavailable(format, ...)
+  errors.raise(errors.ENVIRONMENT, format, ...)
+end
 
 ---The server's options as options of a script.
 ---@param how? {rename: table<string, string>?, except: string[]?}

@@ -32,6 +32,26 @@ t.test("the smallest experiment and the smallest command are accepted", function
   script.validate({ name = "x", description = "x", run = nothing }, "x.lua")
 end)
 
+local function checks(changes)
+  local check = { name = "a", sent = "b", expected = "c", run = nothing }
+  for field, value in pairs(changes or {}) do
+    check[field] = value
+  end
+  return { name = "x", description = "x", checks = { check } }
+end
+
+t.test("rows of checks are accepted, and what is wrong with one is named", function()
+  script.validate(checks(), "x.lua")
+  script.validate(checks { expected = { "c", "d" }, unless = nothing }, "x.lua")
+  script.validate(checks { expected = nothing }, "x.lua")
+  contains(refusal(checks { expected = {} }), "checks[1].expected: '{}' is not accepted: give text")
+  contains(refusal(checks { expected = 5 }), "checks[1].expected: '5' is not accepted: give a list")
+  contains(refusal(checks { run = "x" }), "checks[1].run: 'x' is not accepted: give a function")
+  contains(refusal(checks { need = "x" }), "checks[1].need: no such field")
+  contains(refusal { name = "x", description = "x", checks = {} }, "checks: none: give at least one")
+  contains(refusal { name = "x", description = "x", checks = { { name = "a" } } }, "checks[1].")
+end)
+
 t.test("the bundled scripts are accepted", function()
   for _, bundled in ipairs(script.bundled()) do
     script.load(bundled.path)

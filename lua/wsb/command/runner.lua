@@ -1,12 +1,14 @@
 -- A script and its flags, from the words of the command line to an exit status.
 
 local argparse = require "argparse"
+local checks = require "wsb.checks"
 local context = require "wsb.load.context"
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
 local experiment = require "wsb.experiment"
 local options = require "wsb.command.options"
 local report = require "wsb.report"
+local report_checks = require "wsb.report.checks"
 local rundir = require "wsb.report.rundir"
 local suggest = require "wsb.command.suggest"
 local terminal = require "wsb.command.terminal"
@@ -14,25 +16,30 @@ local terminal = require "wsb.command.terminal"
 local runner = {}
 
 local STDOUT = 1
-local EXITS = { PROVEN = 0, REFUTED = 1, INCONCLUSIVE = 2 }
+local EXITS = { PROVEN = 0, HELD = 0, REFUTED = 1, FAILED = 1, INCONCLUSIVE = 2 }
 
--- Flags of every experiment.
+-- Flags of every script that leaves a report: of checks, of an experiment.
+local OF_CHECKS = {
+  quiet = { "no progress on stderr", false },
+  runs_dir = { "where the report goes", "runs" },
+}
 local COMMON = {
   ["repeat"] = { "runs per arm, alternating", 1 },
   seed = { "seed of the load", 1 },
-  quiet = { "no progress on stderr", false },
-  runs_dir = { "where the report goes", "runs" },
+  quiet = OF_CHECKS.quiet,
+  runs_dir = OF_CHECKS.runs_dir,
   memory_limit_kind = { "what limits the server's memory", "auto", choices = { "auto", "cgroup", "rlimit" } },
 }
 
 local function declared_of(script)
   local list = table.move(script.options, 1, #script.options, 1, {})
-  if not script.spec.arms then return list end
-  for _, common in ipairs(options.declare(COMMON, "wsb")) do
+  if script.spec.run then return list end
+  local kind = script.spec.arms and "experiment" or "script of checks"
+  for _, common in ipairs(options.declare(script.spec.arms and COMMON or OF_CHECKS, "wsb")) do
     for _, own in ipairs(script.options) do
       if own.name == common.name then
-        errors.raise(errors.SCRIPT, "%s: options.%s: every experiment has %s already: choose another name",
-          script.file, own.name, common.flag)
+        errors.raise(errors.SCRIPT, "%s: options.%s: every %s has %s already: choose another name",
+          script.file, own.name, kind, common.flag)
       end
     end
     table.insert(list, common)
@@ -108,32 +115,48 @@ local function command_of(word, chosen)
   return table.concat(words, " ")
 end
 
-local function print_result(result, directory)
+local function print_result(result, directory, render)
   local color = core.isatty(STDOUT) and (os.getenv("NO_COLOR") or "") == ""
-  io.stdout:write(report.text(result, { color = color, width = core.columns() }))
+  io.stdout:write(render(result, { color = color, width = core.columns() }))
   io.stdout:write("report: ", directory.path, "/report.html\n")
   io.stdout:flush()
 end
 
-local function run_experiment(script, word, chosen, declared)
-  local opt = chosen.values
-  if opt["repeat"] < 1 then errors.raise(errors.USAGE, "--repeat: '0' is not accepted: give 1 or more") end
+-- Calls body(directory, screen); without its end there is no report.
+local function with_report(script, opt, body)
   local screen = terminal.new { quiet = opt.quiet }
   local directory = rundir.create(opt.runs_dir, script.spec.name)
-  return errors.finally(function()
-    local result = experiment.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
-      seed = opt.seed, limit_kind = opt.memory_limit_kind, command = command_of(word, chosen),
-      dir = directory.partial, make_directory = function(path) directory:mkdir(path) end, terminal = screen })
-    directory:complete(result, script.source)
-    screen:close()
-    print_result(result, directory)
-    return EXITS[result.verdict.word]
-  end, function(err)
+  return errors.finally(function() return body(directory, screen) end, function(err)
     screen:close()
     directory:discard()
     if err and err.signal and not directory.done then
       err.message = err.message .. ", no report was written"
     end
+  end)
+end
+
+local function run_experiment(script, word, chosen, declared)
+  local opt = chosen.values
+  if opt["repeat"] < 1 then errors.raise(errors.USAGE, "--repeat: '0' is not accepted: give 1 or more") end
+  return with_report(script, opt, function(directory, screen)
+    local result = experiment.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
+      seed = opt.seed, limit_kind = opt.memory_limit_kind, command = command_of(word, chosen),
+      dir = directory.partial, make_directory = function(path) directory:mkdir(path) end, terminal = screen })
+    directory:complete(result, script.source)
+    screen:close()
+    print_result(result, directory, report.text)
+    return EXITS[result.verdict.word]
+  end)
+end
+
+local function run_checks(script, word, chosen, declared)
+  return with_report(script, chosen.values, function(directory, screen)
+    local result = checks.run(script.spec, { chosen = chosen, declared = declared,
+      command = command_of(word, chosen), dir = directory.partial, terminal = screen })
+    directory:complete_checks(result, script.source)
+    screen:close()
+    print_result(result, directory, report_checks.text)
+    return EXITS[result.verdict]
   end)
 end
 
@@ -161,6 +184,7 @@ function runner.run(script, word, args)
   end
   local chosen = options.resolve(declared, given)
   if script.spec.arms then return run_experiment(script, word, chosen, declared) end
+  if script.spec.checks then return run_checks(script, word, chosen, declared) end
   return run_command(script, chosen, given)
 end
 

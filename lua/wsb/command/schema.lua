@@ -102,8 +102,18 @@ local chart = record({ title = text, series = text, unit = text, log = flag, lin
 local writeup = record { lever = text, why = text,
   alternatives = list_of(record({ name = text, effect = text }, { "name", "effect" })) }
 
+local function texts(value, where)
+  if type(value) == "string" or type(value) == "function" then return end
+  list_of(text)(value, where)
+  if #value == 0 then errors.refuse(where, "{}", "text, or a list of texts") end
+end
+
+local one_check = record({ name = text, sent = text, expected = texts, unless = fn, run = fn },
+  { "name", "sent", "expected", "run" })
+
 local COMMON = { name = text, description = text, categories = list_of(text), options = table_of_options }
 local COMMAND = { run = fn }
+local CHECKS = { checks = list_of(one_check), setup = fn }
 local EXPERIMENT = { arms = list_of(arm), setup = fn, steady_state = list_of(step), workload = fn,
   rollbacks = list_of(step), thresholds = by_arm, compare = list_of(text), columns = list_of(text),
   charts = list_of(chart), claim = text, writeup = writeup, max_lateness = scalar }
@@ -119,6 +129,7 @@ local function with_common(rows)
 end
 
 local command = record(with_common(COMMAND), { "name", "description", "run" })
+local checks = record(with_common(CHECKS), { "name", "description", "checks" })
 local experiment = record(with_common(EXPERIMENT), { "name", "description", "arms", "setup", "workload" })
 
 ---Checks what a chart's function of lines returned. Raises status 70.
@@ -134,8 +145,9 @@ function schema.check(spec)
   if type(spec) ~= "table" then
     errors.raise(errors.SCRIPT, "returns %s: it has to return a table", type(spec))
   end
-  local check = spec.run and command or experiment
-  check(spec, "")
+  local kind = spec.run and command or spec.checks and checks or experiment
+  kind(spec, "")
+  if spec.checks and #spec.checks == 0 then errors.raise(errors.SCRIPT, "checks: none: give at least one") end
   if spec.arms and #spec.arms < 2 then
     errors.raise(errors.SCRIPT, "arms: %d of them: give at least two, the failing one first", #spec.arms)
   end

@@ -4,6 +4,7 @@ local config = require "wsb.load.config"
 local cohort = require "wsb.load.cohort"
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
+local raw = require "wsb.load.raw"
 local server = require "wsb.load.server"
 local suggest = require "wsb.command.suggest"
 local task = require "wsb.base.task"
@@ -19,6 +20,7 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field arm string                  name of the arm, "" for a plain command
 ---@field seed integer
 ---@field server wsb.Server?          after ctx:serve
+---@field target string?              where clients without a url go, instead of to ctx.server
 ---@field cohorts wsb.Cohort[]        in the order of ctx:clients
 ---@field publishers wsb.Cohort[]
 ---@field doubts string[]             why this run cannot prove anything
@@ -33,8 +35,8 @@ Context.__index = Context
 ---@return wsb.Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
-    seed = how.seed or 1, cohorts = {}, publishers = {}, doubts = {}, how = how, used = {}, workers = 0,
-    connections = 0, probes = 0 }, Context)
+    seed = how.seed or 1, cohorts = {}, publishers = {}, doubts = {}, how = how, used = {}, dialled = {},
+    workers = 0, connections = 0, probes = 0 }, Context)
 end
 
 local function merged(...)
@@ -76,10 +78,14 @@ function Context:log(name)
   return self.how.log_dir and ("%s/%s.log"):format(self.how.log_dir, name) or nil
 end
 
-local function target(self, given, where)
-  if given then return given end
-  if self.server then return self.server.url end
-  errors.raise(errors.SCRIPT, "%s.url: missing: call ctx:serve first, or give ws://host:port/path", where)
+-- The options of a client with somebody to connect to: the target or wsb's own server when the script names
+-- none.
+local function aimed(self, options, where)
+  if options.url then return options end
+  if self.target then return merged({ url = self.target }, options) end
+  if self.server then return merged(self.server:credentials(), { url = self.server.url }, options) end
+  errors.raise(errors.SCRIPT, "%s.url: missing: call ctx:serve first, set ctx.target, or give "
+    .. "ws://host:port/path", where)
 end
 
 ---Starts the server. Takes the server options of config.def and `memory_limit`; what the arm has under
@@ -124,7 +130,7 @@ function Context:clients(spec)
   local where = "ctx:clients"
   local taken, rest = take(spec, where, { cohort = "text", n = "count", faults = "any" })
   local options = merged(rest, (self.how.arm or {}).clients or {})
-  options.url = target(self, options.url, where)
+  options = aimed(self, options, where)
   for _, other in ipairs(self.cohorts) do
     if other.name == taken.cohort then
       errors.raise(errors.SCRIPT, "%s.cohort: '%s' is there already: choose another name", where,
@@ -174,7 +180,7 @@ function Context:publish(spec)
     errors.raise(errors.SCRIPT, "ctx:publish: rate and duration: missing: give them, such as 100/s and 20s")
   end
   check_schedule(options)
-  options.url = target(self, options.url, "ctx:publish")
+  options = aimed(self, options, "ctx:publish")
   local publisher = connect(self,
     { name = "publisher", n = 1, faults = {}, options = options, where = "ctx:publish" }, self.publishers)
   self:start()
@@ -196,6 +202,28 @@ function Context:start()
   if self.how.on_start then self.how.on_start(self) end
 end
 
+---A raw connection, to `url` or to the server: no byte has been sent. Raises nothing when it cannot be made;
+---the first read says why.
+---@param url? string
+---@return wsb.Raw
+---@async
+function Context:dial(url)
+  url = aimed(self, { url = url }, "ctx:dial").url
+  local host, port, path = raw.parse(url)
+  if not host then errors.refuse("ctx:dial", url, "ws://HOST:PORT/PATH") end
+  local client = raw.connect(host, port, path)
+  table.insert(self.dialled, client)
+  return client
+end
+
+---Closes what ctx:dial has connected.
+function Context:hang_up()
+  for _, client in ipairs(self.dialled) do
+    client:close()
+  end
+  self.dialled = {}
+end
+
 ---Whether a message published now reaches a subscriber within `timeout`.
 ---@param timeout string|number
 ---@return boolean
@@ -203,12 +231,11 @@ end
 ---@async
 function Context:probe(timeout)
   local seconds = read_duration(timeout, "ctx:probe")
-  local url = target(self, nil, "ctx:probe")
   self.probes = self.probes + 1
   local number = PROBE_PUBLISHER + self.probes
   local groups = {}
   local function start(name, options)
-    options.url = url
+    options = aimed(self, options, "ctx:probe")
     local group = cohort.start({ name = name, n = 1, faults = {}, options = options, where = "ctx:probe",
       shares = { { clients = 1, source = 1 } } }, function(log) return self:log(log) end)
     table.insert(groups, group)
@@ -248,8 +275,8 @@ function Context:wait(ready, timeout)
   return task.wait(ready, timeout and read_duration(timeout, "ctx:wait"))
 end
 
----For commands: waits for SIGINT or SIGTERM, which then end the command normally. Raises status 69 when the
----server ends before.
+---For commands: waits for SIGINT, SIGTERM or SIGHUP, which then end nothing by themselves. Raises status 69
+---when the server ends before.
 ---@return integer signal
 ---@async
 function Context:until_signal()
@@ -269,6 +296,7 @@ end
 ---@async
 function Context:close()
   task.shield(function()
+    self:hang_up()
     for _, group in ipairs(self.publishers) do
       group:close()
     end

@@ -96,6 +96,19 @@ local function add_method(lines, found)
   add_table(lines, found.load)
 end
 
+---@param text string
+---@return string
+markdown.escape = escape
+
+---A table alone.
+---@param spec wsb.report.Table
+---@return string
+function markdown.table(spec)
+  local lines = {}
+  add_table(lines, spec)
+  return table.concat(lines, "\n")
+end
+
 ---@param result table  -- schema wsb.result/1, with its series
 ---@return string
 function markdown.render(result)

@@ -87,6 +87,23 @@ function RunDir:complete(result, source)
   self:write("samples.csv", report.csv(result))
   self:write("report.md", report.markdown(result))
   self:write("report.html", report.html(result))
+  self:finish(source)
+end
+
+---Writes what a script of checks leaves and gives the directory its name.
+---@param result table    schema wsb.checks/1
+---@param source string  of the script
+function RunDir:complete_checks(result, source)
+  local report = require "wsb.report.checks"
+  self:write("result.json", json.encode(result))
+  self:write("env.json", json.encode(result.environment))
+  self:write("report.md", report.markdown(result))
+  self:write("report.html", report.html(result))
+  self:finish(source)
+end
+
+---@private
+function RunDir:finish(source)
   self:write("script.lua", source)
   local ok, why = os.rename(self.partial, self.path)
   if not ok then fail(self.path, why) end

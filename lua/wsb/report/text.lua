@@ -209,13 +209,21 @@ local function add_verdict(lines, verdict, how)
   end
 end
 
+---A line in the colour of a tone, where there are colours.
+---@param line string
+---@param tone string?
+---@param color boolean?
+---@return string
+text.paint = paint
+
 ---A table alone, its rows wrapped to fit.
 ---@param spec wsb.report.Table
 ---@param width integer
+---@param color? boolean
 ---@return string
-function text.table(spec, width)
+function text.table(spec, width, color)
   local lines = {}
-  add_table(lines, spec, { width = width })
+  add_table(lines, spec, { width = width, color = color })
   return table.concat(lines, "\n") .. "\n"
 end
 
