@@ -31,7 +31,8 @@ WSB_LIBS    = $(shell $(PKG_CONFIG) --libs lua5.4) $(ENGINE_LIBS)
 PROGRAM := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c core/bind/*.c))
 ENGINE  := $(filter-out $(PROGRAM),$(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*/*.c)))
 UNIT    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
-C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] tests/unit/*.[ch] tests/embed/*.c)
+PEERS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/peers/echo_*.c))
+C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] tests/unit/*.[ch] tests/peers/*.[ch] tests/embed/*.c)
 TIDY    := $(patsubst %,$(BUILD)/tidy/%,$(filter %.c,$(C_FILES)))
 SCRIPTS := $(wildcard lua scripts runbook)
 LUA     := tests/run $(shell find $(SCRIPTS) tests -name node_modules -prune -o -name '*.lua' -print)
@@ -54,6 +55,10 @@ $(BUILD)/core/%.o: core/%.c $(BUILD)/flags
 $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/engine.a
 	@mkdir -p $(@D)
 	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $< $(BUILD)/engine.a -lcmocka $(ENGINE_LIBS)
+$(BUILD)/peers/%: tests/peers/messages.c tests/peers/%.c $(BUILD)/engine.a
+	@mkdir -p $(@D)
+	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $(filter %.c %.a,$^) $(PEER_LIBS) $(ENGINE_LIBS)
+$(BUILD)/peers/echo_lws: PEER_LIBS = -lwebsockets
 
 # Rewritten only when their text changes, so that another compiler or commit rebuilds what depends on it.
 $(BUILD)/flags: TEXT = $(COMPILE) $(LTO)
@@ -72,7 +77,7 @@ deps: ## install what demo, test and check need
 
 test: ## the suite, or the files whose path contains T=; SAN=1 with the sanitizers
 	@.ci/deps build test
-	@$(MAKE) $(again) all $(UNIT) tests/peers/node_modules
+	@$(MAKE) $(again) all $(UNIT) $(PEERS) tests/peers/node_modules
 	@WSB=$(BUILD)/wsb tests/run $(BUILD)/unit $(T)
 
 tests/peers/node_modules: tests/peers/package-lock.json
@@ -120,4 +125,4 @@ help: ## this list
 FORCE:
 .DELETE_ON_ERROR:
 .PHONY: all demo deps test check layers format cppcheck luacheck size install uninstall clean help FORCE
--include $(PROGRAM:.o=.d) $(ENGINE:.o=.d) $(UNIT:=.d)
+-include $(PROGRAM:.o=.d) $(ENGINE:.o=.d) $(UNIT:=.d) $(PEERS:=.d)

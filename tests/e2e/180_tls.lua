@@ -1,0 +1,167 @@
+-- wss from outside, by the openssl program: versions, resumption, ALPN, a certificate read again on SIGHUP,
+-- and what is said of a certificate that cannot be used.
+
+local lab = require "lab"
+local served = require "served"
+local t = require "harness"
+local websocket = require "websocket"
+
+local REQUEST = websocket.request "/feed"
+
+-- A self-signed pair of that name; its two paths.
+local function pair(dir, name)
+  local certificate, key = ("%s/%s.pem"):format(dir, name), ("%s/%s.key"):format(dir, name)
+  local made = t.run { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+    "-nodes", "-days", "2", "-subj", "/CN=" .. name, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    "-keyout", key, "-out", certificate }
+  assert(made.code == 0, made.stderr)
+  return certificate, key
+end
+
+-- What openssl says of a connection on which it asks for an upgrade, up to the server's answer.
+local function connect(port, ...)
+  local client = t.start({ "openssl", "s_client", "-ign_eof", "-connect", "127.0.0.1:" .. port, ... },
+    { stdin = REQUEST })
+  t.wait_until(function() return client.code or client.stdout:find("\r\n\r\n", 1, true) end, 10, "an answer")
+  return client
+end
+
+local function upgraded(client)
+  assert(client.stdout:find("HTTP/1.1 101 ", 1, true), client.stdout .. client.stderr)
+  return client.stdout
+end
+
+local function serving(flags, body)
+  local server = served.start(flags)
+  assert(server.url:find "^wss://", server.url)
+  local ok, err = xpcall(body, debug.traceback, server)
+  if not ok then error(err, 0) end
+  assert(server:finish "sigterm" == 0, "exit code")
+  assert(not server.process.stderr:find "Sanitizer", server.process.stderr)
+end
+
+local function test(name, flags, body)
+  t.test(name, function()
+    if t.run({ "openssl", "version" }).code ~= 0 then t.skip "openssl is not installed" end
+    local dir = t.tmpdir()
+    local certificate, key = pair(dir, "one")
+    local all = { "--tls", certificate, "--tls-key", key }
+    serving(table.move(flags, 1, #flags, #all + 1, all), function(server)
+      body(server, certificate, dir, key)
+    end)
+  end)
+end
+
+test("upgrades over TLS 1.2 and 1.3 with the certificate that was given", {}, function(server, certificate)
+  local trusting = { "-CAfile", certificate, "-verify_return_error" }
+  for _, version in ipairs { "1_2", "1_3" } do
+    local said = upgraded(connect(server.port, "-tls" .. version, table.unpack(trusting)))
+    assert(said:find("TLSv" .. version:gsub("_", "."), 1, true), said)
+    assert(said:find("subject=CN = one", 1, true), said)
+  end
+end)
+
+test("--tls-min 1.3 refuses 1.2", { "--tls-min", "1.3" }, function(server)
+  upgraded(connect(server.port, "-tls1_3"))
+  local client = connect(server.port, "-tls1_2")
+  assert(client:wait(10) and client.code ~= 0)
+  assert(client.stderr:find "protocol version", client.stderr)
+end)
+
+test("agrees to http/1.1 by ALPN, and refuses who wants something else", {}, function(server)
+  assert(upgraded(connect(server.port, "-alpn", "h2,http/1.1")):find("ALPN protocol: http/1.1", 1, true))
+  local client = connect(server.port, "-alpn", "h2")
+  assert(client:wait(10) and client.stderr:find "no application protocol", client.stderr)
+end)
+
+test("resumes a session", {}, function(server, _, dir)
+  for _, version in ipairs { "-tls1_2", "-tls1_3" } do
+    local file = dir .. "/session" .. version
+    upgraded(connect(server.port, version, "-sess_out", file))
+    t.wait_until(function() return lab.read(file) end, 10, "a ticket")
+    assert(upgraded(connect(server.port, version, "-sess_in", file)):find "Reused, TLSv1")
+  end
+end)
+
+test("--no-tls-tickets does not", { "--no-tls-tickets" }, function(server, _, dir)
+  local file = dir .. "/session"
+  upgraded(connect(server.port, "-tls1_2", "-sess_out", file))
+  if lab.read(file) then
+    assert(not upgraded(connect(server.port, "-tls1_2", "-sess_in", file)):find "Reused, TLSv1")
+  end
+end)
+
+test("SIGHUP reads the certificate again, and keeps the old one when it cannot", {},
+  function(server, certificate, dir, key)
+    local held = connect(server.port)
+    upgraded(held)
+    local second, second_key = pair(dir, "two")
+    lab.write(certificate, lab.read(second))
+    lab.write(key, lab.read(second_key))
+    server.process:signal "sighup"
+    t.wait_until(function() return server.process.stderr:find "certificate read" end, 10, "the new one")
+    assert(upgraded(connect(server.port)):find("subject=CN = two", 1, true))
+    lab.write(key, "no key\n")
+    server.process:signal "sighup"
+    local function complained() return server.process.stderr:find "the old certificate stays" end
+    t.wait_until(complained, 10, "a complaint")
+    assert(server.process.stderr:find(key, 1, true), server.process.stderr)
+    assert(upgraded(connect(server.port)):find("subject=CN = two", 1, true))
+    assert(not held.code, "the connection from before is gone")
+  end)
+
+test("a client that speaks no TLS, or does not finish, is dropped", { "--tls-timeout", "300ms" },
+  function(server)
+    local plain, silent = websocket.connect(server.port), websocket.connect(server.port)
+    assert(plain:send(REQUEST))
+    assert(select(2, plain:read_all()) ~= "timeout", "plain HTTP was not dropped")
+    assert(select(2, silent:read_all()) ~= "timeout", "silence was not dropped")
+    plain:close()
+    silent:close()
+    upgraded(connect(server.port))
+  end)
+
+t.test("--tls auto makes a pair of its own", function()
+  serving({ "--tls", "auto" }, function(server)
+    assert(upgraded(connect(server.port)):find("subject=CN = wsb", 1, true))
+  end)
+end)
+
+t.test("a certificate or key that cannot be used is named", function()
+  local dir = t.tmpdir()
+  local certificate, key = pair(dir, "one")
+  local _, other = pair(dir, "other")
+  local function refused(named, ...)
+    local r = t.run { t.wsb, "serve", ... }
+    assert(r.code == 64, r.code)
+    assert(r.stderr:find(named, 1, true), r.stderr)
+  end
+  refused(dir .. "/none.pem", "--tls", dir .. "/none.pem")
+  refused(key, "--tls", key)
+  refused(other, "--tls", certificate, "--tls-key", other)
+  refused(dir .. "/none.key", "--tls", certificate, "--tls-key", dir .. "/none.key")
+end)
+
+t.test("a scenario runs over TLS and with compression", function()
+  local dir = t.tmpdir()
+  lab.write(dir .. "/secure.lua", [[
+    return {
+      name = "secure", description = "two arms over wss",
+      arms = { { name = "plain", server = { deflate = false } },
+        { name = "deflated", server = { deflate = true } } },
+      setup = function(ctx) ctx:serve { tls = "auto" } end,
+      steady_state = { { "a probe arrives", function(ctx) return ctx:probe "5s" end } },
+      workload = function(ctx)
+        ctx:clients { cohort = "all", n = 20, deflate = true }
+        ctx:publish { rate = "50/s", size = "1KiB", duration = "1s", deflate = true }
+      end,
+      thresholds = {
+        plain = { expect = "fail", connections_deflated = { ">=22" } },
+        deflated = { expect = "pass", connections_deflated = { ">=21" },
+          ["delivered{cohort:all}"] = { "ratio>=1" } },
+      },
+      compare = { "bytes_written", "tls_full", "tls_resumed" },
+    }]])
+  local r = lab.run(dir, { "secure.lua", "--quiet" })
+  assert(r.code == 0, r.stdout .. r.stderr)
+end)
