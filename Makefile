@@ -32,7 +32,8 @@ PROGRAM := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c core/bind/*.c))
 ENGINE  := $(filter-out $(PROGRAM),$(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*/*.c)))
 UNIT    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 PEERS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/peers/echo_*.c))
-C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] tests/unit/*.[ch] tests/peers/*.[ch] tests/embed/*.c)
+FUZZ    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*$(T)*.c))
+C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] $(patsubst %,tests/%/*.[ch],unit fuzz peers embed))
 TIDY    := $(patsubst %,$(BUILD)/tidy/%,$(filter %.c,$(C_FILES)))
 SCRIPTS := $(wildcard lua scripts runbook)
 LUA     := tests/run $(shell find $(SCRIPTS) tests -name node_modules -prune -o -name '*.lua' -print)
@@ -84,6 +85,16 @@ tests/peers/node_modules: tests/peers/package-lock.json
 	$(say) cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules || \
 	  echo 'wsb: npm could not fetch tests/peers: what needs it is skipped' >&2
 
+FUZZ_TIME ?= 20
+fuzz: ## the parsers against libFuzzer, FUZZ_TIME=20 seconds each, or those whose name contains T=
+	@.ci/deps build check
+	@$(MAKE) $(again) $(FUZZ)
+	@tests/fuzz/run $(BUILD)/fuzz $(FUZZ_TIME) $(notdir $(FUZZ))
+$(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(wildcard core/base/* core/wire/*)
+	@mkdir -p $(@D)
+	$(say) clang $(DEFINES) -std=gnu11 $(WARN) -g -O1 -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcrypto -lz -lm
+
 check: ## layers, format, linters, size limits
 	@.ci/deps build test check
 	@$(MAKE) $(again) -O -k layers format cppcheck luacheck size $(TIDY)
@@ -124,5 +135,5 @@ help: ## this list
 
 FORCE:
 .DELETE_ON_ERROR:
-.PHONY: all demo deps test check layers format cppcheck luacheck size install uninstall clean help FORCE
+.PHONY: all demo deps test fuzz check layers format cppcheck luacheck size install uninstall clean help FORCE
 -include $(PROGRAM:.o=.d) $(ENGINE:.o=.d) $(UNIT:=.d) $(PEERS:=.d)
