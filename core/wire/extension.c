@@ -20,9 +20,10 @@ enum reading { READ_FITS, READ_DECLINED, READ_MALFORMED };
 static struct slice take_part(struct slice *rest)
 {
     const char *end = rest->size > 0 ? memchr(rest->at, ';', rest->size) : NULL;
-    struct slice trimmed, part = {rest->at, end != NULL ? (size_t)(end - rest->at) : rest->size};
+    struct slice part = {rest->at, end != NULL ? (size_t)(end - rest->at) : rest->size};
     size_t gone = part.size + (end != NULL);
     *rest = (struct slice){rest->at + gone, rest->size - gone};
+    struct slice trimmed = part;
     http1_next(&part, &trimmed);
     return trimmed;
 }
