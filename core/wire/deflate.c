@@ -17,7 +17,8 @@ struct deflater {
 
 struct inflater {
     z_stream stream;
-    bool over; /* a final block has ended, and nothing has come behind it */
+    bool over;    /* a final block has ended, and nothing has come behind it */
+    bool between; /* two blocks, which is where a message has to end */
 };
 
 /* zlib fails for want of memory, or for arguments that no caller may give. */
@@ -122,6 +123,8 @@ static int inflate_all(struct inflater *i, const uint8_t *at, size_t size, uint6
             go_on(z);
         i->over = i->over && z->avail_in == 0;
         int result = i->over ? Z_BUF_ERROR : inflate_some(z, most, out, &too_big);
+        /* zlib forgets it with a call that has nothing to do, which may yet be what ends a block. */
+        i->between = (i->between && result == Z_BUF_ERROR) || (z->data_type & 128);
         if (result == Z_BUF_ERROR)
             return 0;
         if (result != Z_OK && result != Z_STREAM_END)
@@ -135,12 +138,6 @@ static int inflate_all(struct inflater *i, const uint8_t *at, size_t size, uint6
     }
 }
 
-/* Between two blocks, where a message has to end. */
-static bool between_blocks(const z_stream *z)
-{
-    return z->data_type & 128;
-}
-
 int inflater_take(struct inflater *i, const uint8_t *at, size_t size, bool last, uint64_t most,
                   struct buf *out)
 {
@@ -148,7 +145,7 @@ int inflater_take(struct inflater *i, const uint8_t *at, size_t size, bool last,
     if (err < 0 || !last || i->over)
         return err;
     err = inflate_all(i, tail, sizeof tail, most, out);
-    return err == 0 && !between_blocks(&i->stream) ? ERR_INFLATE : err;
+    return err == 0 && !i->between ? ERR_INFLATE : err;
 }
 
 void inflater_free(struct inflater *i)
