@@ -132,9 +132,6 @@ static int inflate_all(struct inflater *i, const uint8_t *at, size_t size, uint6
         if (too_big)
             return ERR_TOO_BIG;
         i->over = result == Z_STREAM_END;
-        /* Asking once more would make zlib forget that it stands between two blocks. */
-        if (z->avail_in == 0 && z->avail_out > 0)
-            return 0;
     }
 }
 
