@@ -20,6 +20,9 @@ static bool is_key(struct slice key)
     for (size_t i = 0; i < UPGRADE_KEY_SIZE - 2; i++)
         if (!is_base64(key.at[i]))
             return false;
+    /* The last character holds the last two bits of the 16 bytes, and four that are 0. */
+    if (memchr("AQgw", key.at[UPGRADE_KEY_SIZE - 3], 4) == NULL)
+        return false;
     return key.at[UPGRADE_KEY_SIZE - 2] == '=' && key.at[UPGRADE_KEY_SIZE - 1] == '=';
 }
 
