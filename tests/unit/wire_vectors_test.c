@@ -1,3 +1,5 @@
+#include "vectors.h"
+
 #include "base/err.h"
 #include "wire/message.h"
 #include "wire/upgrade.h"
@@ -17,7 +19,7 @@
  *
  *     SECTION | server, client or both | input | expectation | sentence
  *
- * BYTES are pieces joined by '+', each "text" with C escapes or hex digits, each repeated by *N.
+ * BYTES are as in vectors.h.
  *
  * frames: input is options (limit=N, max=N fragments, deflate, takeover: deflate that keeps its window) and
  * frames: text(BYTES) bin cont ping pong closeraw, close(CODE,BYTES), opN(BYTES) for opcode N, raw(BYTES) for
@@ -52,107 +54,6 @@ static bool complain(const struct row *row, const char *what)
 {
     print_error("%s:%d: RFC %s: %s\n    %s\n", row->file, row->line, row->section, what, row->sentence);
     return false;
-}
-
-/* The language of rows. */
-
-struct cursor {
-    const char *at;
-    bool bad;
-};
-
-static bool take(struct cursor *c, const char *word)
-{
-    size_t size = strlen(word);
-    c->at += strspn(c->at, " ");
-    if (c->bad || strncmp(c->at, word, size) != 0)
-        return false;
-    c->at += size;
-    return true;
-}
-
-static void need(struct cursor *c, const char *word)
-{
-    if (!take(c, word))
-        c->bad = true;
-}
-
-static bool at_end(struct cursor *c)
-{
-    c->at += strspn(c->at, " ");
-    return *c->at == '\0';
-}
-
-static uint64_t take_number(struct cursor *c)
-{
-    char *end;
-    uint64_t number = strtoull(c->at, &end, 10);
-    c->bad = c->bad || end == c->at;
-    c->at = end;
-    return number;
-}
-
-static int hex_of(char c)
-{
-    const char *digits = "0123456789abcdef", *found = c != '\0' ? strchr(digits, c) : NULL;
-    return found ? (int)(found - digits) : -1;
-}
-
-static bool take_pair(struct cursor *c, struct buf *out)
-{
-    int high = hex_of(c->at[0]), low = high >= 0 ? hex_of(c->at[1]) : -1;
-    if (low < 0)
-        return false;
-    uint8_t byte = (uint8_t)(high << 4 | low);
-    buf_append(out, &byte, 1);
-    c->at += 2;
-    return true;
-}
-
-static void take_escape(struct cursor *c, struct buf *out)
-{
-    static const char names[] = "rnt\"\\", bytes[] = "\r\n\t\"\\";
-    char name = *c->at;
-    const char *found = name != '\0' ? strchr(names, name) : NULL;
-    if (found == NULL && name != 'x') {
-        c->bad = true;
-        return;
-    }
-    c->at++;
-    if (found)
-        buf_append(out, bytes + (found - names), 1);
-    else if (!take_pair(c, out))
-        c->bad = true;
-}
-
-static void take_string(struct cursor *c, struct buf *out)
-{
-    while (!c->bad && *c->at != '"') {
-        char byte = *c->at;
-        if (byte == '\0')
-            c->bad = true;
-        else if (c->at++, byte == '\\')
-            take_escape(c, out);
-        else
-            buf_append(out, &byte, 1);
-    }
-    need(c, "\"");
-}
-
-static void take_bytes(struct cursor *c, struct buf *out)
-{
-    do {
-        struct buf piece = {0};
-        if (take(c, "\""))
-            take_string(c, &piece);
-        else
-            while (take_pair(c, &piece))
-                ;
-        uint64_t times = *c->at == '*' ? (c->at++, take_number(c)) : 1;
-        for (uint64_t i = 0; !c->bad && i < times; i++)
-            buf_append(out, piece.at ? piece.at : (const uint8_t *)"", piece.size);
-        buf_free(&piece);
-    } while (!c->bad && take(c, "+"));
 }
 
 /* A name of the table of errors, at the end of a text: 0 when it is none. */
@@ -303,30 +204,35 @@ static void note(const char *kind, int code, const void *at, size_t size, struct
         buf_append(log, at, size);
 }
 
+/* One message that is expected, as feed writes it down. */
+static bool take_message(struct cursor *c, struct buf *log)
+{
+    static const char *const starts[] = {"text(", "bin(", "ping(", "pong(", "close("};
+    enum { CLOSE = 4, KINDS = 5 };
+    unsigned kind = 0;
+    while (kind < KINDS && !take(c, starts[kind]))
+        kind++;
+    if (kind == KINDS)
+        return false;
+    struct buf payload = {0};
+    int code = kind == CLOSE ? (int)take_number(c) : 0;
+    take(c, ",");
+    take_bytes(c, &payload);
+    need(c, ")");
+    note(kind_name[MESSAGE_TEXT + kind], code, payload.at, payload.size, log);
+    buf_free(&payload);
+    return true;
+}
+
 /* What is expected, as read_cut writes it down. */
 static void take_expected(struct cursor *c, struct buf *log)
 {
-    static const char *const starts[] = {"text(", "bin(", "ping(", "pong(", "close("};
-    for (unsigned i = 0; i < 5; i++) {
-        if (!take(c, starts[i]))
-            continue;
-        struct buf payload = {0};
-        int code = i == 4 ? (int)take_number(c) : 0;
-        take(c, ",");
-        take_bytes(c, &payload);
-        need(c, ")");
-        note(kind_name[MESSAGE_TEXT + i], code, payload.at, payload.size, log);
-        buf_free(&payload);
-        i = UINT32_MAX; /* from the first again */
-    }
-    int err = 0;
-    if (take(c, "ok"))
-        buf_printf(log, "ok");
-    else if (take(c, "more"))
-        buf_printf(log, "more");
-    else if ((err = take_err(c)) < 0)
-        buf_printf(log, "%s", err_name(err));
-    c->bad = c->bad || !at_end(c);
+    while (take_message(c, log))
+        ;
+    const char *end = take(c, "ok") ? "ok" : take(c, "more") ? "more" : NULL;
+    int err = end == NULL ? take_err(c) : 0;
+    c->bad = c->bad || (end == NULL && err == 0) || !at_end(c);
+    buf_printf(log, "%s", end ? end : err_name(err));
 }
 
 /* Reads one piece, in memory of exactly its size; the error, or 0. */
@@ -534,6 +440,7 @@ static bool same_terms(const struct deflate_terms *a, const struct deflate_terms
 static void take_head(struct cursor *c, struct http1_head *ret_head, struct buf *values)
 {
     size_t ends[8], count = 0;
+    buf_reserve(values, 1); /* an empty value is somewhere, too */
     while (!c->bad && !at_end(c) && count < 8) {
         take_bytes(c, values);
         ends[count++] = values->size;
