@@ -161,7 +161,7 @@ static void open_now(struct client *c, uint8_t *rest, size_t size)
 static bool accepted(struct client *c, const struct http1_head *response)
 {
     const struct client_shared *shared = c->shared;
-    struct deflate_terms terms;
+    struct deflate_terms terms = {0};
     if (upgrade_check_response(response, c->handshake->key, shared->subprotocols, shared->deflate.on) < 0 ||
         deflate_check(response, &shared->deflate, &terms) < 0)
         return false;

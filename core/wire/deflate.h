@@ -14,6 +14,7 @@ struct deflate_terms {
     bool on;
     bool server_no_context, client_no_context; /* that side begins each message with an empty window */
     uint8_t server_bits, client_bits; /* window of that side's messages, 8 to 15; zlib makes 9 to 15 */
+    bool server_bits_named;           /* the offer has the parameter, so the answer has it too */
 };
 
 /* Server: agrees to the first offer of the request that `policy` can meet; ret_terms->on is false where there

@@ -16,16 +16,16 @@ struct said {
 
 enum reading { READ_FITS, READ_DECLINED, READ_MALFORMED };
 
-/* Takes what stands before the next semicolon, trimmed. */
-static struct slice take_part(struct slice *rest)
+/* Takes the next part, trimmed, off an element that semicolons divide; false behind the last one. */
+static bool next_part(struct slice *rest, struct slice *ret_part)
 {
-    const char *end = rest->size > 0 ? memchr(rest->at, ';', rest->size) : NULL;
+    if (rest->at == NULL)
+        return false;
+    const char *end = memchr(rest->at, ';', rest->size);
     struct slice part = {rest->at, end != NULL ? (size_t)(end - rest->at) : rest->size};
-    size_t gone = part.size + (end != NULL);
-    *rest = (struct slice){rest->at + gone, rest->size - gone};
-    struct slice trimmed = part;
-    http1_next(&part, &trimmed);
-    return trimmed;
+    *rest = end != NULL ? (struct slice){end + 1, rest->size - part.size - 1} : (struct slice){0};
+    http1_next(&part, ret_part);
+    return true;
 }
 
 /* A token may stand in quotes. */
@@ -87,16 +87,13 @@ static enum reading read_parameter(struct slice part, struct said *said)
 static enum reading read_extension(struct slice element, struct said *ret_said)
 {
     struct said said = {0};
-    struct slice name = take_part(&element);
-    enum reading reading = slice_is(name, "permessage-deflate") ? READ_FITS : READ_DECLINED;
-    if (!http1_is_token(name))
+    struct slice name = {0}, part;
+    if (!next_part(&element, &name) || !http1_is_token(name))
         return READ_MALFORMED;
-    while (element.at[-1] == ';' && reading != READ_MALFORMED) {
-        bool last = memchr(element.at, ';', element.size) == NULL;
-        enum reading parameter = read_parameter(take_part(&element), &said);
+    enum reading reading = slice_is(name, "permessage-deflate") ? READ_FITS : READ_DECLINED;
+    while (next_part(&element, &part)) {
+        enum reading parameter = read_parameter(part, &said);
         reading = parameter > reading ? parameter : reading;
-        if (last)
-            break;
     }
     if (reading == READ_FITS)
         *ret_said = said;
@@ -122,6 +119,7 @@ static bool meet(const struct said *offer, const struct deflate_terms *policy,
         .client_no_context = offer->client_no_context || policy->client_no_context,
         .server_bits = fewer(server_bits, policy->server_bits),
         .client_bits = client_bits == 0 ? DEFLATE_BITS_MAX : fewer(client_bits, policy->client_bits),
+        .server_bits_named = offer->server_bits != 0,
     };
     return true;
 }
@@ -181,7 +179,7 @@ static void write_contexts(const struct deflate_terms *terms, struct buf *out)
         buf_printf(out, "; server_no_context_takeover");
     if (terms->client_no_context)
         buf_printf(out, "; client_no_context_takeover");
-    if (terms->server_bits < DEFLATE_BITS_MAX)
+    if (terms->server_bits < DEFLATE_BITS_MAX || terms->server_bits_named)
         buf_printf(out, "; server_max_window_bits=%u", terms->server_bits);
 }
 

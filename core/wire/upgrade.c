@@ -21,7 +21,7 @@ static bool is_key(struct slice key)
         if (!is_base64(key.at[i]))
             return false;
     /* The last character holds the last two bits of the 16 bytes, and four that are 0. */
-    if (memchr("AQgw", key.at[UPGRADE_KEY_SIZE - 3], 4) == NULL)
+    if (strchr("AQgw", key.at[UPGRADE_KEY_SIZE - 3]) == NULL)
         return false;
     return key.at[UPGRADE_KEY_SIZE - 2] == '=' && key.at[UPGRADE_KEY_SIZE - 1] == '=';
 }
