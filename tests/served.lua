@@ -33,7 +33,7 @@ function served.start(flags)
 end
 
 ---A connection that has not sent anything.
----@param options? {receive_buffer: integer?}
+---@param options? {receive_buffer: integer?, source: string?}
 ---@return websocket.Client
 function Server:connect(options)
   local client = websocket.connect(self.port, options)
@@ -43,7 +43,7 @@ end
 
 ---A WebSocket.
 ---@param target? string  default /feed
----@param options? {receive_buffer: integer?}
+---@param options? {receive_buffer: integer?, source: string?}
 ---@return websocket.Client
 function Server:open(target, options)
   local client = self:connect(options)

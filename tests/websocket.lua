@@ -93,12 +93,13 @@ function websocket.request(target, changes)
 end
 
 ---@param port integer
----@param options? {receive_buffer: integer?}
+---@param options? {receive_buffer: integer?, source: string?}  source: the address of this end
 ---@return websocket.Client  connected, no byte sent
 function websocket.connect(port, options)
   local tcp = uv.new_tcp("inet")
   local buffer = options and options.receive_buffer
   if buffer then assert(uv.recv_buffer_size(tcp, buffer)) end
+  if options and options.source then assert(tcp:bind(options.source, 0)) end
   local done, err
   assert(tcp:connect("127.0.0.1", port, function(e) done, err = true, e end))
   child.pump(function() return done end, TIMEOUT_S)
