@@ -43,10 +43,10 @@ struct inflater;
 struct inflater *inflater_new(uint8_t bits);
 /* Takes the next bytes of a message and appends what they say; last: they are its last (possibly none).
  * `most`: what out may hold at most: ERR_TOO_BIG before it is exceeded. ERR_INFLATE: no deflate stream. */
-int inflater_take(struct inflater *z, const uint8_t *at, size_t size, bool last, uint64_t most,
+int inflater_take(struct inflater *i, const uint8_t *at, size_t size, bool last, uint64_t most,
                   struct buf *out);
 /* NULL is accepted. */
-void inflater_free(struct inflater *z);
+void inflater_free(struct inflater *i);
 
 /* What a connection keeps for its peer's compressed messages. */
 struct inflation {
