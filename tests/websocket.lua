@@ -122,6 +122,12 @@ function Client:send(bytes)
   return not err, err
 end
 
+---Sends bytes and does not wait for the kernel to take them, nor mind when it does not.
+---@param bytes string
+function Client:throw(bytes)
+  if not self.tcp:is_closing() then self.tcp:write(bytes) end
+end
+
 -- libuv tells a reset as an end of stream when bytes came before it. The kernel forgets the connection after
 -- the one, and waits for us to close after the other.
 local function how_it_ended(self, err)

@@ -1,0 +1,261 @@
+-- Every kind of hostile client at once. Those who behave must not notice, and nothing of it may stay behind.
+
+local served = require "served"
+local t = require "harness"
+local uv = require "luv"
+local websocket = require "websocket"
+
+local frame = websocket.frame
+local TEXT, BINARY, CONTINUATION = websocket.TEXT, websocket.BINARY, websocket.CONTINUATION
+local CLOSE, PING, PONG = websocket.CLOSE, websocket.PING, websocket.PONG
+local part = { fin = false }
+
+local HEALTHY, ROUNDS = 200, 3
+local HOSTILE, CROWD = "127.0.0.9", "127.0.0.10"
+local FLAGS = { "--feed", "50/s", "--feed-size", "256", "--max-message", "64KiB", "--deflate",
+  "--handshake-timeout", "1s", "--message-timeout", "1s", "--ping-interval", "1s", "--ping-timeout", "1s",
+  "--evict-grace", "500ms", "--subscribe-token", "sub", "--publish-token", "pub", "--origins",
+  "absent,https://good.example", "--max-headers", "30", "--max-fragments", "50", "--max-per-address", "90",
+  "--message-rate", "100/s", "--byte-rate", "256KiB/s", "--high-water-mark", "256KiB", "--log", "error" }
+
+-- What behaves: it counts the feed's messages and answers pings.
+
+local function healthy_frame(client, opcode, payload)
+  if opcode == PING then return client.tcp:write(frame(PONG, payload)) end
+  if opcode ~= TEXT then client.wrong = ("opcode %d %q"):format(opcode, payload) return end
+  local sequence = tonumber(payload:match "^wsb1 %x+ (%x+) ", 16)
+  if client.sequence and sequence ~= client.sequence + 1 then
+    client.wrong = client.wrong or ("%d after %d"):format(sequence, client.sequence)
+  end
+  client.sequence = sequence
+end
+
+local function healthy_read(client, data)
+  client.rest = client.rest .. data
+  while #client.rest >= 4 do
+    local length, from = client.rest:byte(2), 3
+    if length == 126 then length, from = (">I2"):unpack(client.rest, 3), 5 end
+    if #client.rest < from + length - 1 then return end
+    local opcode, payload = client.rest:byte(1) & 0xF, client.rest:sub(from, from + length - 1)
+    client.rest = client.rest:sub(from + length)
+    healthy_frame(client, opcode, payload)
+  end
+end
+
+local function healthy_client(server, i)
+  local socket = server:open("/feed?token=sub", { source = ("127.0.0.%d"):format(1 + i % 4) })
+  local client = { tcp = socket.tcp, rest = "" }
+  healthy_read(client, socket.buffer)
+  client.tcp:read_start(function(err, data)
+    if data then healthy_read(client, data) else client.wrong = client.wrong or err or "end" end
+  end)
+  return client
+end
+
+-- Each has got what was published meanwhile, and in order.
+local function all_well(healthy)
+  local target = 0
+  for _, client in ipairs(healthy) do target = math.max(target, client.sequence or 0) end
+  for i, client in ipairs(healthy) do
+    t.wait_until(function() return client.wrong or (client.sequence or 0) > target end, 10, "the feed")
+    assert(not client.wrong, ("healthy client %d: %s"):format(i, client.wrong))
+  end
+end
+
+-- What does not. A kind is its name, what it does, and how that has to end: a status, a close code, "gone"
+-- (the server ends it, with or without a Close frame) or nil for what the client itself ends. `act` gets the
+-- client, not yet upgraded when the end is to be a status or `raw` is set.
+
+local function upgrade(changes, target) return websocket.request(target or "/feed?token=sub", changes) end
+
+local function says(bytes) return function(client) client:throw(bytes) end end
+
+local function close_payload(code, reason) return (">I2"):pack(code) .. (reason or "") end
+
+local function leaves(client) client:close() end
+local function resets(client) client:reset() end
+local function nothing() end
+
+local GARBAGE = ("\x8f\x13\xe7\x01\xbc"):rep(200)
+local HELLO_TLS = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" .. ("\x5a"):rep(505)
+local BODY = upgrade { Host = "a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked" }
+
+local HTTP = {
+  { "half head", says(upgrade():sub(1, 60)), "gone" },
+  { "silent", nothing, "gone" },
+  { "slow head", function(client) for byte in upgrade():sub(1, 40):gmatch "." do client:throw(byte) end end,
+    "gone" },
+  { "huge head", says("GET /" .. ("x"):rep(20000)), 431 },
+  { "many headers", says(upgrade { Host = "a" .. ("\r\nX: y"):rep(40) }), 431 },
+  { "bare LF", says((upgrade():gsub("\r\n", "\n"))), 400 },
+  { "Content-Length and Transfer-Encoding", says(BODY), 400 },
+  { "HTTP/1.0", says((upgrade():gsub("HTTP/1.1", "HTTP/1.0"))), 400 },
+  { "HTTP/2 preface", says "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400 },
+  { "TLS to a plain port", says(HELLO_TLS), 400 },
+  { "absolute-form", says(upgrade(nil, "http://a/feed?token=sub")), "gone" },
+  { "bad key", says(upgrade { ["Sec-WebSocket-Key"] = "c2hvcnQ=" }), 400 },
+  { "wrong version", says(upgrade { ["Sec-WebSocket-Version"] = "8" }), 426 },
+  { "other Origin", says(upgrade { Host = "a\r\nOrigin: https://bad.example" }), 403 },
+  { "bad token", says(upgrade(nil, "/feed?token=bad")), 401 },
+  { "garbage for a head", says(GARBAGE), 400 },
+  { "reset in the handshake", function(client) client:throw(upgrade():sub(1, 50)) resets(client) end },
+  { "leaves in the handshake", function(client) client:throw(upgrade():sub(1, 50)) leaves(client) end },
+}
+
+local WEBSOCKET = {
+  { "reset after 101", resets },
+  { "end after 101", leaves },
+  { "half close, and stays", function(client) client:shut() end, "gone" },
+  { "never reads", nothing, "gone", target = "/feed?token=sub" },
+  { "reads byte by byte", nothing, "gone", target = "/feed?token=sub", sips = true },
+  { "unmasked frame", says(frame(TEXT, "a", { mask = false })), 1002 },
+  { "reserved opcode", says(frame(0x3, "a")), 1002 },
+  { "reserved control opcode", says(frame(0xB, "a")), 1002 },
+  { "RSV1 without agreement", says(frame(TEXT, "a", { rsv = 4 })), 1002 },
+  { "RSV2", says(frame(TEXT, "a", { rsv = 2 })), 1002 },
+  { "length in 16 bits that needs 7", says "\x81\xfe\x00\x05aaaahello", 1002 },
+  { "length in 64 bits that needs 16", says "\x81\xff\x00\x00\x00\x00\x00\x00\x01\x00aaaa", 1002 },
+  { "length with the top bit", says "\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00aaaa", 1002 },
+  { "fragmented ping", says(frame(PING, "a", part)), 1002 },
+  { "ping of 126 bytes", says(frame(PING, ("a"):rep(126))), 1002 },
+  { "ping flood, unread", says(frame(PING, ("a"):rep(125)):rep(20000)), "gone" },
+  { "pong flood", says(frame(PONG, "a"):rep(200000)), "gone" },
+  { "empty fragment flood", says(frame(TEXT, "", part) .. frame(CONTINUATION, "", part):rep(100)), 1008 },
+  { "continuation first", says(frame(CONTINUATION, "a")), 1002 },
+  { "message inside a message", says(frame(TEXT, "a", part) .. frame(TEXT, "a")), 1002 },
+  { "too big, announced", says(frame(BINARY, "", { length = 1 << 40 })), 1009 },
+  { "too big, in fragments", says(frame(BINARY, ("a"):rep(40000), part)
+    .. frame(CONTINUATION, ("a"):rep(40000))), 1009 },
+  { "bad UTF-8, late", says(frame(TEXT, ("a"):rep(5000) .. "\xff")), 1007 },
+  { "UTF-8 cut at the end", says(frame(TEXT, "a\xe2\x82")), 1007 },
+  { "slow body", says(frame(TEXT, "slow"):sub(1, 7)), 3008 },
+  { "half a header", says "\x81", 3008 },
+  { "stops inside a message", says(frame(TEXT, "a", part)), 3008 },
+  { "close 1005", says(frame(CLOSE, close_payload(1005))), 1002 },
+  { "close 1006", says(frame(CLOSE, close_payload(1006))), 1002 },
+  { "close 999", says(frame(CLOSE, close_payload(999))), 1002 },
+  { "close 5000", says(frame(CLOSE, close_payload(5000))), 1002 },
+  { "close of one byte", says(frame(CLOSE, "\x03")), 1002 },
+  { "close reason, bad UTF-8", says(frame(CLOSE, close_payload(1000, "\xff"))), 1007 },
+  { "data after close", says(frame(CLOSE, close_payload(1000)) .. frame(TEXT, "a"):rep(10)), 1000 },
+  { "never answers our close", says(frame(0x4)), 1002 },
+  { "close flood", says(frame(CLOSE, close_payload(1000)):rep(1000)), "gone" },
+  { "message flood", says(frame(TEXT, "a"):rep(20000)), "gone" },
+  { "byte flood", says(frame(BINARY, ("a"):rep(60000)):rep(50)), "gone" },
+  { "publishes without the token", says(frame(TEXT, "a")), 1008, target = "/feed?token=sub" },
+  { "garbage for frames", says(GARBAGE), 1002 },
+  { "garbage for a compressed message", says(frame(BINARY, ("\xff"):rep(50), { rsv = 4 })), 1007,
+    deflate = true },
+}
+
+local function start(server, kind, upgraded)
+  local client = server:connect { source = HOSTILE }
+  if upgraded then
+    local target = ("/%s?token=pub"):format(kind[1]:gsub("%W", "-")) -- a topic that nobody else hears
+    local host = kind.deflate and "a\r\nSec-WebSocket-Extensions: permessage-deflate" or "a"
+    assert(client:send(upgrade({ Host = host }, kind.target or target)))
+    assert(select(2, client:read_head()) == 101)
+  end
+  kind[2](client)
+  return { kind = kind, client = client }
+end
+
+local function check_end(client, kind)
+  if kind.sips then
+    t.wait_until(function() return client.over or (client:read(1, 0.01) and client.over) end, 10, "its end")
+  end
+  local _, how = client:read_all()
+  assert(how ~= "timeout", "it is still there")
+end
+
+local function check(one)
+  local expected = one.kind[3]
+  local ok, err = pcall(function()
+    if not expected then return end
+    if expected ~= "gone" and expected < 1000 then
+      local head, status = one.client:read_head()
+      assert(status == expected, head)
+    elseif expected ~= "gone" then
+      local code, reason = one.client:expect_close()
+      assert(code == expected, ("%d %s"):format(code, reason))
+    end
+    check_end(one.client, one.kind)
+  end)
+  one.client:close()
+  assert(ok, ("%s: %s"):format(one.kind[1], err))
+end
+
+-- More than one address may have: those above the limit are told so, the others have to go as well.
+local function crowd(server)
+  local all, refused = {}, 0
+  for i = 1, 100 do
+    all[i] = server:connect { source = CROWD }
+    all[i]:throw(upgrade())
+  end
+  for _, client in ipairs(all) do
+    local _, status = client:read_head()
+    assert(status == 101 or status == 429, status)
+    refused = refused + (status == 429 and 1 or 0)
+  end
+  assert(refused >= 10 and refused < 100, refused) -- one that is refused counts until it has left
+  for i, client in ipairs(all) do if i % 2 == 0 then client:reset() else client:close() end end
+end
+
+local function come_and_go(server)
+  for i = 1, 200 do
+    local client = server:connect { source = "127.0.0.11" }
+    if i % 4 > 1 then client:throw(upgrade()) end
+    if i % 2 == 0 then client:reset() else client:close() end
+  end
+end
+
+local function bomb()
+  local r = t.run { "python3", "-c", [[import zlib
+z = zlib.compressobj(9, zlib.DEFLATED, -15)
+print((z.compress(bytes(16 << 20)) + z.flush(zlib.Z_SYNC_FLUSH))[:-4].hex())]] }
+  local bytes = r.stdout:gsub("%s", ""):gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end)
+  return { "zip bomb", says(frame(BINARY, bytes, { rsv = 4 })), 1009, deflate = true }
+end
+
+local function round(server, zip_bomb)
+  local all = {}
+  for _, kind in ipairs(HTTP) do all[#all + 1] = start(server, kind, false) end
+  for _, kind in ipairs(WEBSOCKET) do all[#all + 1] = start(server, kind, true) end
+  all[#all + 1] = start(server, zip_bomb, true)
+  crowd(server)
+  come_and_go(server)
+  for _, one in ipairs(all) do check(one) end
+end
+
+local function descriptors(pid)
+  local count, scan = 0, assert(uv.fs_scandir(("/proc/%d/fd"):format(pid)))
+  while uv.fs_scandir_next(scan) do count = count + 1 end
+  return count
+end
+
+local function rss_kib(pid)
+  for line in io.lines(("/proc/%d/status"):format(pid)) do
+    local kib = line:match "^VmRSS:%s*(%d+)"
+    if kib then return tonumber(kib) end
+  end
+end
+
+t.test("nobody who behaves notices, and nothing stays behind", function()
+  local server = served.start(FLAGS)
+  local zip_bomb, pid, healthy = bomb(), server:workers()[1] or server.process.pid, {}
+  for i = 1, HEALTHY do healthy[i] = healthy_client(server, i) end
+  all_well(healthy)
+  local before, warm = descriptors(pid), nil
+  for i = 1, ROUNDS do
+    round(server, zip_bomb)
+    t.wait_until(function() return descriptors(pid) == before end, 10, "the descriptors to be given back")
+    all_well(healthy)
+    local rss = rss_kib(pid)
+    warm = warm or rss
+    assert(t.sanitized or rss - warm <= 4096, ("round %d: %d KiB after %d"):format(i, rss, warm))
+  end
+  server:leave()
+  assert(server.process.code == nil, "the server died")
+  assert(server:finish "sigterm" == 0, "exit code")
+  assert(not server.process.stderr:find "Sanitizer", "a sanitizer complains")
+end, { timeout = 90 })
