@@ -30,7 +30,7 @@ def deflate(data):
 def inflate(data):
     return zlib.decompressobj(-15).decompress(data + b'\0\0\xff\xff')
 given = bytes.fromhex(sys.stdin.read())
-print((%s).hex())]]):format(expression) }, { stdin = stdin or "" })
+print((%s).hex('\n', 32))]]):format(expression) }, { stdin = stdin or "" })
   assert(r.code == 0, r.stderr)
   return (r.stdout:gsub("%s", ""):gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end))
 end

@@ -212,7 +212,7 @@ end
 local function bomb()
   local r = t.run { "python3", "-c", [[import zlib
 z = zlib.compressobj(9, zlib.DEFLATED, -15)
-print((z.compress(bytes(16 << 20)) + z.flush(zlib.Z_SYNC_FLUSH))[:-4].hex())]] }
+print((z.compress(bytes(16 << 20)) + z.flush(zlib.Z_SYNC_FLUSH))[:-4].hex('\n', 32))]] }
   local bytes = r.stdout:gsub("%s", ""):gsub("%x%x", function(x) return string.char(tonumber(x, 16)) end)
   return { "zip bomb", says(frame(BINARY, bytes, { rsv = 4 })), 1009, deflate = true }
 end
