@@ -10,7 +10,7 @@ local uv = require "luv"
 local PEERS = uv.fs_realpath "tests/peers"
 local BUILT = t.wsb:match "^(.*)/" .. "/peers" -- what the Makefile builds of it
 local MESSAGES = t.sanitized and "100" or "1000"
-local LEAST_BYTES = 50e6
+local LEAST_BYTES = 50e6 * MESSAGES // 1000
 local TIMEOUT = 60
 
 -- The command that starts a peer, or what is not installed.
