@@ -40,7 +40,8 @@ local seeds = {
   },
   upgrade = {
     "\0" .. REQUEST, "\1" .. RESPONSE, "\2" .. RESPONSE,
-    "\3https://a.example, http://[::1]:8080, null, absent\0HTTPS://A.example:443", "\4secret\0a=b&token=%73ecret",
+    "\3https://a.example, http://[::1]:8080, null, absent\0HTTPS://A.example:443",
+    "\4secret\0a=b&token=%73ecret",
   },
   close = { "", "\3\xe8bye", "\x0f\xa0\u{20ac}" },
   url = { "ws://a.example", "wss://a.example:9443/path?query=1", "ws://[::1]:80/", "ws://127.0.0.1:8080/?a" },
