@@ -50,6 +50,17 @@ served.test("--origins: scheme, host and port all have to match",
     answers(server, 403, request())
   end)
 
+served.test("--origins: the default port is 80 for http, 443 for https, written or not",
+  { "--origins", "http://a.example:80,https://b.example:443" }, function(server)
+    local function from(origin, status) answers(server, status, request(nil, "Origin: " .. origin)) end
+    from("http://a.example", 101)
+    from("http://a.example:80", 101)
+    from("https://b.example", 101)
+    from("http://a.example:443", 403)
+    from("https://b.example:80", 403)
+    from("https://a.example", 403)
+  end)
+
 served.test("--origins: null and absent are names of their own", { "--origins", "null,absent" },
   function(server)
     answers(server, 101, request(nil, "Origin: null"))
@@ -204,6 +215,19 @@ served.test("--idle-timeout: no message is closed with 3008, pings or not", { "-
     pinging:round_trip()
     closed(idle, 3008)
     closed(pinging, 3008)
+  end)
+
+served.test("--idle-timeout: one that sends messages stays", { "--idle-timeout", "500ms", "--echo" },
+  function(server)
+    local idle, busy, over = server:open "/idle", server:open "/busy", nil
+    idle.tcp:read_start(function(_, data) over = over or data or "end" end)
+    t.wait_until(function() -- longer than an idle one is kept
+      assert(busy:send_text "here")
+      assert(busy:expect(TEXT) == "here")
+      return over
+    end, 10, "the idle one's Close")
+    assert(over:byte() == 0x88, over)
+    busy:round_trip()
   end)
 
 served.test("--subprotocols: the server agrees to one that both have, else to none",
