@@ -78,6 +78,53 @@ served.test("takes the compressed Hello of RFC 7692, whole and cut", { "--deflat
     client:round_trip()
   end)
 
+-- RFC 7692 sections 7.2.3.3 to 7.2.3.5, and an empty message (7.2.3.6).
+served.test("takes stored, final and several blocks, and nothing", { "--deflate", "--echo" },
+  function(server)
+    local client = open(server)
+    for _, case in ipairs {
+      { "\x00\x05\x00\xfa\xffHello\x00", "Hello" },
+      { "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "Hello" },
+      { "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "Hello" },
+      { "\x00", "" },
+    } do
+      assert(client:send(frame(TEXT, case[1], { rsv = RSV1 })))
+      assert(client:expect(TEXT) == case[2])
+    end
+  end)
+
+local AGAIN = "\xf2\x00\x11\x00\x00" -- section 7.2.3.2: the second Hello, out of the first one's context
+
+served.test("with a client's takeover its second Hello refers to its first",
+  { "--deflate", "--deflate-takeover", "client", "--echo" }, function(server)
+    local client, agreed = open(server)
+    assert(not agreed:find "client_no_context_takeover", agreed)
+    for _, bytes in ipairs { HELLO, AGAIN, AGAIN } do
+      assert(client:send(frame(TEXT, bytes, { rsv = RSV1 })))
+      assert(client:expect(TEXT) == "Hello")
+    end
+  end)
+
+served.test("without it that second Hello is closed with 1007", { "--deflate" }, function(server)
+  local client = open(server)
+  assert(client:send(frame(TEXT, HELLO, { rsv = RSV1 }) .. frame(TEXT, AGAIN, { rsv = RSV1 })))
+  assert(client:expect_close() == 1007)
+end)
+
+served.test("with the server's takeover a repeated message is smaller, and refers to the first",
+  { "--deflate", "--deflate-takeover", "server" }, function(server)
+    local sender, client = server:open(), open(server)
+    local frames = {}
+    for i = 1, 2 do
+      assert(sender:send_text(LONG))
+      frames[i] = assert(client:read_frame())
+      assert(frames[i].rsv == RSV1)
+    end
+    local first, second = frames[1].payload, frames[2].payload
+    assert(#second < #first, ("%d after %d"):format(#second, #first))
+    assert(inflate(first .. "\0\0\xff\xff" .. second) == LONG .. LONG)
+  end)
+
 served.test("a broadcast is compressed for who agreed and plain for another", { "--deflate" },
   function(server)
     local sender, plain, packed, narrow = server:open(), server:open(), open(server),
