@@ -1,5 +1,6 @@
 -- Every kind of hostile client at once. Those who behave must not notice, and nothing of it may stay behind.
 
+local lab = require "lab"
 local served = require "served"
 local t = require "harness"
 local uv = require "luv"
@@ -11,12 +12,14 @@ local CLOSE, PING, PONG = websocket.CLOSE, websocket.PING, websocket.PONG
 local part = { fin = false }
 
 local HEALTHY, ROUNDS = 200, 3
-local HOSTILE, CROWD = "127.0.0.9", "127.0.0.10"
-local FLAGS = { "--feed", "50/s", "--feed-size", "256", "--max-message", "64KiB", "--deflate",
-  "--handshake-timeout", "1s", "--message-timeout", "1s", "--ping-interval", "1s", "--ping-timeout", "1s",
-  "--evict-grace", "500ms", "--subscribe-token", "sub", "--publish-token", "pub", "--origins",
-  "absent,https://good.example", "--max-headers", "30", "--max-fragments", "50", "--max-per-address", "90",
-  "--message-rate", "100/s", "--byte-rate", "256KiB/s", "--high-water-mark", "256KiB", "--log", "error" }
+local HOSTILE, CROWD, PASSING = "127.0.0.9", "127.0.0.10", "127.0.0.11"
+local FEED, FEED_SIZE = "50/s", "256"
+local SLOWLORIS, MAX_HANDSHAKES = 300, 200
+local GUARDS = { max_message = "64KiB", handshake_timeout = "1s", message_timeout = "1s",
+  ping_interval = "1s", ping_timeout = "1s", evict_grace = "500ms", subscribe_token = "sub",
+  publish_token = "pub", origins = "absent,https://good.example", max_headers = "30", max_fragments = "50",
+  max_per_address = "90", max_handshakes = tostring(MAX_HANDSHAKES), message_rate = "100/s",
+  byte_rate = "256KiB/s", high_water_mark = "256KiB", log = "error" }
 
 -- What behaves: it counts the feed's messages and answers pings.
 
@@ -72,6 +75,34 @@ local function says(bytes) return function(client) client:throw(bytes) end end
 
 local function close_payload(code, reason) return (">I2"):pack(code) .. (reason or "") end
 
+-- Again and again until the client is closed.
+local function every(client, ms, act)
+  local timer = uv.new_timer()
+  timer:start(ms, ms, function()
+    if client.tcp:is_closing() then timer:close() else act() end
+  end)
+end
+
+local function drips(bytes)
+  return function(client)
+    local at = 0
+    every(client, 100, function()
+      at = at + 1
+      client:throw(bytes:sub(at, at))
+    end)
+  end
+end
+
+-- Takes a little now and then: what its small buffer holds.
+local function sips(client)
+  every(client, 200, function()
+    client.tcp:read_start(function(err, data)
+      client.tcp:read_stop()
+      if not data then client.over = client.over or err or "end" end
+    end)
+  end)
+end
+
 local function leaves(client) client:close() end
 local function resets(client) client:reset() end
 local function nothing() end
@@ -83,8 +114,7 @@ local BODY = upgrade { Host = "a\r\nContent-Length: 4\r\nTransfer-Encoding: chun
 local HTTP = {
   { "half head", says(upgrade():sub(1, 60)), "gone" },
   { "silent", nothing, "gone" },
-  { "slow head", function(client) for byte in upgrade():sub(1, 40):gmatch "." do client:throw(byte) end end,
-    "gone" },
+  { "slow head", drips(upgrade()), "gone" },
   { "huge head", says("GET /" .. ("x"):rep(20000)), 431 },
   { "many headers", says(upgrade { Host = "a" .. ("\r\nX: y"):rep(40) }), 431 },
   { "bare LF", says((upgrade():gsub("\r\n", "\n"))), 400 },
@@ -92,7 +122,7 @@ local HTTP = {
   { "HTTP/1.0", says((upgrade():gsub("HTTP/1.1", "HTTP/1.0"))), 400 },
   { "HTTP/2 preface", says "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400 },
   { "TLS to a plain port", says(HELLO_TLS), 400 },
-  { "absolute-form", says(upgrade(nil, "http://a/feed?token=sub")), "gone" },
+  { "absolute-form", says(upgrade(nil, "http://a/feed?token=sub")), 400 },
   { "bad key", says(upgrade { ["Sec-WebSocket-Key"] = "c2hvcnQ=" }), 400 },
   { "wrong version", says(upgrade { ["Sec-WebSocket-Version"] = "8" }), 426 },
   { "other Origin", says(upgrade { Host = "a\r\nOrigin: https://bad.example" }), 403 },
@@ -107,7 +137,7 @@ local WEBSOCKET = {
   { "end after 101", leaves },
   { "half close, and stays", function(client) client:shut() end, "gone" },
   { "never reads", nothing, "gone", target = "/feed?token=sub" },
-  { "reads byte by byte", nothing, "gone", target = "/feed?token=sub", sips = true },
+  { "reads a little now and then", sips, "gone", target = "/feed?token=sub", sips = true },
   { "unmasked frame", says(frame(TEXT, "a", { mask = false })), 1002 },
   { "reserved opcode", says(frame(0x3, "a")), 1002 },
   { "reserved control opcode", says(frame(0xB, "a")), 1002 },
@@ -118,8 +148,8 @@ local WEBSOCKET = {
   { "length with the top bit", says "\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00aaaa", 1002 },
   { "fragmented ping", says(frame(PING, "a", part)), 1002 },
   { "ping of 126 bytes", says(frame(PING, ("a"):rep(126))), 1002 },
-  { "ping flood, unread", says(frame(PING, ("a"):rep(125)):rep(20000)), "gone" },
-  { "pong flood", says(frame(PONG, "a"):rep(200000)), "gone" },
+  { "ping flood, unread", says(frame(PING, ("a"):rep(125)):rep(20000)), 1008 },
+  { "pong flood", says(frame(PONG, "a"):rep(200000)), 1008 },
   { "empty fragment flood", says(frame(TEXT, "", part) .. frame(CONTINUATION, "", part):rep(100)), 1008 },
   { "continuation first", says(frame(CONTINUATION, "a")), 1002 },
   { "message inside a message", says(frame(TEXT, "a", part) .. frame(TEXT, "a")), 1002 },
@@ -128,7 +158,8 @@ local WEBSOCKET = {
     .. frame(CONTINUATION, ("a"):rep(40000))), 1009 },
   { "bad UTF-8, late", says(frame(TEXT, ("a"):rep(5000) .. "\xff")), 1007 },
   { "UTF-8 cut at the end", says(frame(TEXT, "a\xe2\x82")), 1007 },
-  { "slow body", says(frame(TEXT, "slow"):sub(1, 7)), 3008 },
+  { "slow body", drips(frame(TEXT, ("slow"):rep(100))), 3008 },
+  { "half a body", says(frame(TEXT, "slow"):sub(1, 7)), 3008 },
   { "half a header", says "\x81", 3008 },
   { "stops inside a message", says(frame(TEXT, "a", part)), 3008 },
   { "close 1005", says(frame(CLOSE, close_payload(1005))), 1002 },
@@ -139,9 +170,9 @@ local WEBSOCKET = {
   { "close reason, bad UTF-8", says(frame(CLOSE, close_payload(1000, "\xff"))), 1007 },
   { "data after close", says(frame(CLOSE, close_payload(1000)) .. frame(TEXT, "a"):rep(10)), 1000 },
   { "never answers our close", says(frame(0x4)), 1002 },
-  { "close flood", says(frame(CLOSE, close_payload(1000)):rep(1000)), "gone" },
-  { "message flood", says(frame(TEXT, "a"):rep(20000)), "gone" },
-  { "byte flood", says(frame(BINARY, ("a"):rep(60000)):rep(50)), "gone" },
+  { "close flood", says(frame(CLOSE, close_payload(1000)):rep(1000)), 1000 },
+  { "message flood", says(frame(TEXT, "a"):rep(20000)), 1008 },
+  { "byte flood", says(frame(BINARY, ("a"):rep(60000)):rep(50)), 1008 },
   { "publishes without the token", says(frame(TEXT, "a")), 1008, target = "/feed?token=sub" },
   { "garbage for frames", says(GARBAGE), 1002 },
   { "garbage for a compressed message", says(frame(BINARY, ("\xff"):rep(50), { rsv = 4 })), 1007,
@@ -149,7 +180,7 @@ local WEBSOCKET = {
 }
 
 local function start(server, kind, upgraded)
-  local client = server:connect { source = HOSTILE }
+  local client = server:connect { source = HOSTILE, receive_buffer = kind.sips and 4096 or nil }
   if upgraded then
     local target = ("/%s?token=pub"):format(kind[1]:gsub("%W", "-")) -- a topic that nobody else hears
     local host = kind.deflate and "a\r\nSec-WebSocket-Extensions: permessage-deflate" or "a"
@@ -162,7 +193,8 @@ end
 
 local function check_end(client, kind)
   if kind.sips then
-    t.wait_until(function() return client.over or (client:read(1, 0.01) and client.over) end, 10, "its end")
+    t.wait_until(function() return client.over end, 10, "its end")
+    return
   end
   local _, how = client:read_all()
   assert(how ~= "timeout", "it is still there")
@@ -203,10 +235,20 @@ end
 
 local function come_and_go(server)
   for i = 1, 200 do
-    local client = server:connect { source = "127.0.0.11" }
+    local client = server:connect { source = PASSING }
     if i % 4 > 1 then client:throw(upgrade()) end
     if i % 2 == 0 then client:reset() else client:close() end
   end
+end
+
+-- More on their way in than there is room for, none of which ever arrives.
+local function slowloris(server)
+  local all = {}
+  for i = 1, SLOWLORIS do
+    all[i] = server:connect { source = ("127.0.0.%d"):format(20 + i % 4) }
+    all[i]:throw(upgrade():sub(1, 30))
+  end
+  return all
 end
 
 local function bomb()
@@ -218,13 +260,18 @@ print((z.compress(bytes(16 << 20)) + z.flush(zlib.Z_SYNC_FLUSH))[:-4].hex('\n', 
 end
 
 local function round(server, zip_bomb)
-  local all = {}
+  local all, half_in = {}, slowloris(server)
   for _, kind in ipairs(HTTP) do all[#all + 1] = start(server, kind, false) end
   for _, kind in ipairs(WEBSOCKET) do all[#all + 1] = start(server, kind, true) end
   all[#all + 1] = start(server, zip_bomb, true)
   crowd(server)
   come_and_go(server)
   for _, one in ipairs(all) do check(one) end
+  for _, client in ipairs(half_in) do
+    local bytes, how = client:read_all()
+    assert(bytes == "" and how ~= "timeout", "Slowloris: " .. how)
+    client:close()
+  end
 end
 
 local function descriptors(pid)
@@ -241,7 +288,11 @@ local function rss_kib(pid)
 end
 
 t.test("nobody who behaves notices, and nothing stays behind", function()
-  local server = served.start(FLAGS)
+  local flags = { "--deflate", "--feed", FEED, "--feed-size", FEED_SIZE }
+  for name, value in pairs(GUARDS) do
+    flags[#flags + 1] = ("--%s=%s"):format((name:gsub("_", "-")), value)
+  end
+  local server = served.start(flags)
   local zip_bomb, pid, healthy = bomb(), server:workers()[1] or server.process.pid, {}
   for i = 1, HEALTHY do healthy[i] = healthy_client(server, i) end
   all_well(healthy)
@@ -259,3 +310,83 @@ t.test("nobody who behaves notices, and nothing stays behind", function()
   assert(server:finish "sigterm" == 0, "exit code")
   assert(not server.process.stderr:find "Sanitizer", "a sanitizer complains")
 end, { timeout = 90 })
+
+-- The same attack seen from within: the healthy are a swarm, and a script prints what the server counts.
+local SCRIPT = [[
+local ADDRESSES = 4
+return {
+  name = "adversary", description = "A server under attack, and what it counts.",
+  options = { n = { "healthy subscribers", 200 } },
+  run = function(ctx)
+    ctx:serve { %s }
+    local url, cohorts = ctx.server.url:gsub("/[^/]*$", "/feed"), {}
+    for i = 1, ADDRESSES do
+      cohorts[i] = ctx:clients { cohort = "healthy" .. i, n = ctx.opt.n // ADDRESSES, url = url,
+        token = "sub", source = "127.0.0." .. i, counted_publisher = 0 }
+    end
+    print("wsb: serving " .. url)
+    while ctx.server:alive() do
+      local words = { "counts" }
+      local function add(name, value) words[#words + 1] = name .. "=" .. value end
+      local server = ctx.server:counts()
+      for _, name in ipairs { "queue_bytes", "blob_bytes", "incoming_bytes", "connections_open",
+        "handshakes_displaced", "clients_over_limit", "clients_timed_out" } do add(name, server[name]) end
+      for _, name in ipairs { "clients_open", "messages_received", "messages_missed", "messages_reordered",
+        "messages_duplicate", "messages_corrupt" } do
+        local sum = 0
+        for _, cohort in ipairs(cohorts) do sum = sum + cohort:counts()[name] end
+        add(name, sum)
+      end
+      print(table.concat(words, " "))
+      io.stdout:flush()
+      ctx:sleep "100ms"
+    end
+  end,
+}
+]]
+
+-- The script's last line of figures after offset `from` of what it printed.
+local function figures(process, from)
+  local line, found = process.stdout:sub(from + 1):match ".*\n(counts [^\n]*)\n", {}
+  if not line then return nil end
+  for name, value in line:gmatch "(%S+)=(%d+)" do found[name] = tonumber(value) end
+  return found, line
+end
+
+-- Waits until the server holds nothing but its healthy subscribers.
+local function settled(process)
+  local from, said = #process.stdout, nil
+  local function at_rest()
+    local now, line = figures(process, from)
+    said = line or said
+    return now and now.connections_open == HEALTHY and now.queue_bytes == 0 and now.blob_bytes == 0
+      and now.incoming_bytes == 0 and now
+  end
+  local ok, found = pcall(t.wait_until, at_rest, 10, "the counters to fall back")
+  if not ok then error(("%s: %s"):format(found, said), 0) end
+  return found
+end
+
+t.test("its counters fall back, and a swarm misses nothing", function()
+  local options, dir = { ("deflate = true, feed_rate = %q, feed_size = %q"):format(FEED, FEED_SIZE) },
+    t.tmpdir()
+  for name, value in pairs(GUARDS) do options[#options + 1] = ("%s = %q"):format(name, value) end
+  local path = dir .. "/adversary.lua"
+  lab.write(path, (SCRIPT:gsub("%%s", function() return table.concat(options, ", ") end)))
+  local server = served.run { t.wsb, path, "--n", tostring(HEALTHY) }
+  local before = settled(server.process)
+  round(server, bomb())
+  local after = settled(server.process)
+  assert(after.handshakes_displaced >= SLOWLORIS - MAX_HANDSHAKES, after.handshakes_displaced)
+  assert(after.clients_over_limit == 5, after.clients_over_limit) -- four floods, and one without the token
+  assert(after.clients_timed_out >= 4, after.clients_timed_out)
+  assert(after.clients_open == HEALTHY, after.clients_open)
+  assert(after.messages_received > before.messages_received)
+  for _, name in ipairs { "missed", "reordered", "duplicate", "corrupt" } do
+    assert(after["messages_" .. name] == 0, name)
+  end
+  server:leave()
+  assert(server:finish "sigterm" == 143, "exit code")
+  assert(not server.process.stderr:find "Sanitizer", "a sanitizer complains")
+  lab.nothing_left(server.process)
+end, { timeout = 60 })
