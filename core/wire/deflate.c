@@ -127,10 +127,11 @@ static int inflate_all(struct inflater *i, const uint8_t *at, size_t size, uint6
         i->between = (i->between && result == Z_BUF_ERROR) || (z->data_type & 128);
         if (result == Z_BUF_ERROR)
             return 0;
-        if (result != Z_OK && result != Z_STREAM_END)
-            return ERR_INFLATE;
+        /* Told first: where the bytes are cut decides whether the same call meets what is wrong behind it. */
         if (too_big)
             return ERR_TOO_BIG;
+        if (result != Z_OK && result != Z_STREAM_END)
+            return ERR_INFLATE;
         i->over = result == Z_STREAM_END;
     }
 }
