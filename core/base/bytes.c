@@ -9,14 +9,19 @@ static uint8_t lower(uint8_t c)
     return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
 }
 
-int slice_is_nocase(struct slice s, const char *text)
+int slice_same_nocase(struct slice a, struct slice b)
 {
-    if (s.size != strlen(text))
+    if (a.size != b.size)
         return 0;
-    for (size_t i = 0; i < s.size; i++)
-        if (lower((uint8_t)s.at[i]) != lower((uint8_t)text[i]))
+    for (size_t i = 0; i < a.size; i++)
+        if (lower((uint8_t)a.at[i]) != lower((uint8_t)b.at[i]))
             return 0;
     return 1;
+}
+
+int slice_is_nocase(struct slice s, const char *text)
+{
+    return slice_same_nocase(s, (struct slice){.at = text, .size = strlen(text)});
 }
 
 uint16_t get_u16(const uint8_t *at)

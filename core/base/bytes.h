@@ -19,13 +19,18 @@ static inline size_t least(uint64_t a, size_t b)
     return a < b ? (size_t)a : b;
 }
 
-static inline int slice_is(struct slice s, const char *text)
+static inline int slice_same(struct slice a, struct slice b)
 {
-    size_t size = strlen(text);
-    return s.size == size && (size == 0 || memcmp(s.at, text, size) == 0);
+    return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
 }
 
-/* As slice_is, ASCII letters compared without case. */
+static inline int slice_is(struct slice s, const char *text)
+{
+    return slice_same(s, (struct slice){.at = text, .size = strlen(text)});
+}
+
+/* As the two above, ASCII letters compared without case. */
+int slice_same_nocase(struct slice a, struct slice b);
 int slice_is_nocase(struct slice s, const char *text);
 
 uint16_t get_u16(const uint8_t *at);

@@ -1,5 +1,6 @@
 #include "peer/conn.h"
 
+#include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "net/sock.h"
@@ -42,6 +43,17 @@ void deflaters_free(struct deflaters *d)
 {
     for (unsigned format = 0; format < CAST_FORMATS; format++)
         deflater_free(d->of[format]);
+}
+
+struct blob *conn_deflate(const struct cast *cast, struct deflater *deflater, bool keep)
+{
+    uint64_t began_ns = clock_now_ns();
+    struct blob *frame = message_frame_deflated(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at,
+                                                cast->payload.size, deflater, keep, NULL, cast->now_ns);
+    frame->key = cast->key;
+    count_add(COUNT_messages_deflated, 1);
+    count_add(COUNT_deflate_ns, clock_now_ns() - began_ns);
+    return frame;
 }
 
 void conn_open(struct conn *c, struct loop *loop, struct stream stream, bool server,

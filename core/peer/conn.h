@@ -35,6 +35,8 @@ struct deflaters {
 };
 struct deflater *deflaters_get(struct deflaters *d, unsigned format);
 void deflaters_free(struct deflaters *d);
+/* A server's frame of the cast, compressed and counted; keep: the next one goes on with its window. */
+struct blob *conn_deflate(const struct cast *cast, struct deflater *deflater, bool keep);
 
 struct conn_limits {
     uint64_t max_message;

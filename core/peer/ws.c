@@ -1,7 +1,6 @@
 #include "peer/ws.h"
 
 #include "peer/gap.h"
-#include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -247,14 +246,7 @@ static struct blob *frame_of(struct ws *w, struct cast *cast)
     bool small = cast->payload.size < w->shared->deflate_min;
     if (w->conn.deflater == NULL || small)
         return cast_frame(cast, small ? CAST_PLAIN : w->conn.format, w->shared->copy);
-    uint64_t began_ns = clock_now_ns();
-    struct blob *frame =
-        message_frame_deflated(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at, cast->payload.size,
-                               w->conn.deflater, true, NULL, cast->now_ns);
-    frame->key = cast->key;
-    count_add(COUNT_messages_deflated, 1);
-    count_add(COUNT_deflate_ns, clock_now_ns() - began_ns);
-    return frame;
+    return conn_deflate(cast, w->conn.deflater, true);
 }
 
 static void deliver(struct member *m, struct cast *cast)

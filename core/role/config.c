@@ -185,6 +185,17 @@ int config_set(enum role role, void *config, const char *name, const char *value
     return 0;
 }
 
+struct deflate_terms config_deflate(bool on, int takeover, uint64_t server_bits)
+{
+    return (struct deflate_terms){
+        .on = on,
+        .server_no_context = !(takeover & TAKEOVER_SERVER),
+        .client_no_context = !(takeover & TAKEOVER_CLIENT),
+        .server_bits = (uint8_t)server_bits,
+        .client_bits = DEFLATE_BITS_MAX,
+    };
+}
+
 static int set_one(enum role role, void *config, const char *setting, bool running, char *why,
                    size_t why_size)
 {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/units.h"
+#include "wire/deflate.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@ enum option_type {
     OPTION_CHOICE
 };
 
-/* The order is that of the choices of deflate_takeover. */
+/* The order is that of the choices of deflate_takeover: a bit for each side. */
 enum takeover { TAKEOVER_NONE, TAKEOVER_CLIENT, TAKEOVER_SERVER, TAKEOVER_BOTH };
 
 enum { OPTION_TEXT_MAX = 256 };
@@ -72,6 +73,8 @@ const struct option *config_options(enum role role, size_t *ret_count);
 
 /* config: the role's struct, filled with the defaults. */
 void config_defaults(enum role role, void *config);
+/* What the deflate options of either role stand for. */
+struct deflate_terms config_deflate(bool on, int takeover, uint64_t server_bits);
 /* Parses and stores. running: FIXED options are refused. On ERR_OPTION_*, `why` says which option, what was
  * given and what would be accepted, and config is as it was. */
 int config_set(enum role role, void *config, const char *name, const char *value, bool running, char *why,

@@ -55,23 +55,13 @@ struct wsb_server {
     void *done_arg;
 };
 
-static struct blob *deflated(struct wsb_server *s, const struct cast *cast, unsigned format)
-{
-    uint64_t began_ns = clock_now_ns();
-    struct blob *frame =
-        message_frame_deflated(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at, cast->payload.size,
-                               deflaters_get(&s->deflaters, format), false, NULL, cast->now_ns);
-    count_add(COUNT_messages_deflated, 1);
-    count_add(COUNT_deflate_ns, clock_now_ns() - began_ns);
-    return frame;
-}
-
 static struct blob *encode(const struct cast *cast, unsigned format)
 {
-    struct blob *frame = format == CAST_PLAIN
-                             ? message_frame(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at,
-                                             cast->payload.size, NULL, cast->now_ns)
-                             : deflated(cast->owner, cast, format);
+    struct wsb_server *s = cast->owner;
+    if (format != CAST_PLAIN)
+        return conn_deflate(cast, deflaters_get(&s->deflaters, format), false);
+    struct blob *frame = message_frame(cast->text ? FRAME_TEXT : FRAME_BINARY, cast->payload.at,
+                                       cast->payload.size, NULL, cast->now_ns);
     frame->key = cast->key;
     return frame;
 }
@@ -150,18 +140,6 @@ static void enter(struct door_owner *owner, const struct arrival *a)
     ws_open(&s->shared, &start);
 }
 
-/* What the server agrees to: no context by default, so that a broadcast is compressed once for all. */
-static struct deflate_terms deflate_policy(const struct server_config *c)
-{
-    return (struct deflate_terms){
-        .on = c->deflate,
-        .server_no_context = c->deflate_takeover != TAKEOVER_SERVER && c->deflate_takeover != TAKEOVER_BOTH,
-        .client_no_context = c->deflate_takeover != TAKEOVER_CLIENT && c->deflate_takeover != TAKEOVER_BOTH,
-        .server_bits = (uint8_t)c->deflate_bits,
-        .client_bits = DEFLATE_BITS_MAX,
-    };
-}
-
 /* What the other rooms see of the options. */
 static void apply(struct wsb_server *s)
 {
@@ -190,7 +168,7 @@ static void apply(struct wsb_server *s)
         .sock = {c->send_buffer, c->receive_buffer, c->notsent_lowat},
         .tls = s->tls,
         .addresses = s->addresses,
-        .deflate = deflate_policy(c),
+        .deflate = config_deflate(c->deflate, c->deflate_takeover, c->deflate_bits),
         .subprotocols = c->subprotocols.at,
     };
 }

@@ -296,13 +296,7 @@ static void share(struct wsb_swarm *s)
     s->shared.origin = c->origin.at[0] != '\0' ? c->origin.at : NULL;
     s->shared.token = c->token.at[0] != '\0' ? c->token.at : NULL;
     s->shared.subprotocols = c->subprotocols.at[0] != '\0' ? c->subprotocols.at : NULL;
-    s->shared.deflate = (struct deflate_terms){
-        .on = c->deflate,
-        .server_no_context = c->deflate_takeover != TAKEOVER_SERVER && c->deflate_takeover != TAKEOVER_BOTH,
-        .client_no_context = c->deflate_takeover != TAKEOVER_CLIENT && c->deflate_takeover != TAKEOVER_BOTH,
-        .server_bits = DEFLATE_BITS_MAX,
-        .client_bits = DEFLATE_BITS_MAX,
-    };
+    s->shared.deflate = config_deflate(c->deflate, c->deflate_takeover, DEFLATE_BITS_MAX);
     s->shared.sock = (struct sock_options){.receive_buffer = c->receive_buffer};
     s->shared.limits.max_message = c->max_message;
     s->shared.opened = on_opened;

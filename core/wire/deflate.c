@@ -119,10 +119,12 @@ static int inflate_all(struct inflater *i, const uint8_t *at, size_t size, uint6
     z->next_in = (Bytef *)(uintptr_t)at; /* only read */
     z->avail_in = (uInt)size;
     for (;;) {
-        if (i->over && z->avail_in > 0)
+        if (i->over && z->avail_in == 0)
+            return 0;
+        if (i->over)
             go_on(z);
-        i->over = i->over && z->avail_in == 0;
-        int result = i->over ? Z_BUF_ERROR : inflate_some(z, most, out, &too_big);
+        int result = inflate_some(z, most, out, &too_big);
+        i->over = result == Z_STREAM_END;
         /* zlib forgets it with a call that has nothing to do, which may yet be what ends a block. */
         i->between = (i->between && result == Z_BUF_ERROR) || (z->data_type & 128);
         if (result == Z_BUF_ERROR)
@@ -132,7 +134,6 @@ static int inflate_all(struct inflater *i, const uint8_t *at, size_t size, uint6
             return ERR_TOO_BIG;
         if (result != Z_OK && result != Z_STREAM_END)
             return ERR_INFLATE;
-        i->over = result == Z_STREAM_END;
     }
 }
 

@@ -48,21 +48,6 @@ static bool origin_parse(struct slice text, struct origin *ret_origin)
     return true;
 }
 
-static int lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-}
-
-static bool same_text(struct slice a, struct slice b)
-{
-    if (a.size != b.size)
-        return false;
-    for (size_t i = 0; i < a.size; i++)
-        if (lower(a.at[i]) != lower(b.at[i]))
-            return false;
-    return true;
-}
-
 static bool same_origin(struct slice listed, struct slice origin)
 {
     struct origin a, b;
@@ -71,7 +56,7 @@ static bool same_origin(struct slice listed, struct slice origin)
     if (slice_is(listed, "null") || slice_is(origin, "null"))
         return slice_is(listed, "null") && slice_is(origin, "null");
     return origin_parse(listed, &a) && origin_parse(origin, &b) && a.port == b.port &&
-           same_text(a.scheme, b.scheme) && same_text(a.host, b.host);
+           slice_same_nocase(a.scheme, b.scheme) && slice_same_nocase(a.host, b.host);
 }
 
 bool origin_allowed(struct slice list, struct slice origin)

@@ -57,10 +57,10 @@ static bool decode(struct slice escaped, struct buf *out)
 
 bool token_matches(const char *wanted, const struct http1_head *request, struct slice query)
 {
-    struct slice escaped = http1_query_value(query, "token");
     struct buf plain = {0};
     if (*wanted == '\0')
         return true;
+    struct slice escaped = http1_query_value(query, "token");
     bool by_header = same(bearer(http1_value(request, "Authorization")), wanted);
     bool by_query = escaped.at != NULL && decode(escaped, &plain) &&
                     same((struct slice){(const char *)plain.at, plain.size}, wanted);

@@ -62,15 +62,10 @@ struct subprotocols {
     struct slice name[UPGRADE_SUBPROTOCOLS_MAX];
 };
 
-static bool same(struct slice a, struct slice b)
-{
-    return a.size == b.size && memcmp(a.at, b.at, a.size) == 0;
-}
-
 static bool holds(const struct subprotocols *all, struct slice name)
 {
     for (size_t i = 0; i < all->count; i++)
-        if (same(all->name[i], name))
+        if (slice_same(all->name[i], name))
             return true;
     return false;
 }
@@ -97,7 +92,7 @@ static struct slice find(const char *list, struct slice name)
 {
     struct slice element, rest = list_of(list);
     while (http1_next(&rest, &element))
-        if (same(element, name))
+        if (slice_same(element, name))
             return element;
     return (struct slice){0};
 }
