@@ -4,6 +4,7 @@ local context = require "wsb.load.context"
 local core = require "wsb.core"
 local environment = require "wsb.measure.environment"
 local errors = require "wsb.base.errors"
+local options = require "wsb.command.options"
 
 local checks = {}
 
@@ -75,12 +76,9 @@ function checks.run(spec, how)
   local ctx = context.new { opt = how.chosen.values, log_dir = how.dir,
     progress = function(text) how.terminal:say(text) end }
   local rows = errors.finally(function() return ask_all(spec, ctx, how) end, function() ctx:close() end)
-  local options = {}
-  for i, o in ipairs(how.declared) do
-    options[i] = { name = o.flag, value = how.chosen.texts[o.name], help = o.help }
-  end
   return judge { schema = "wsb.checks/1", name = spec.name, description = spec.description,
-    command = how.command, started = started, duration_s = core.now() - from, options = options,
+    command = how.command, started = started, duration_s = core.now() - from,
+    options = options.describe(how.declared, how.chosen),
     environment = environment.describe(ctx.seed), rows = rows }
 end
 

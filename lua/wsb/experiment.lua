@@ -164,14 +164,6 @@ local function arms_of(spec)
   return arms
 end
 
-local function options_of(declared, chosen)
-  local list = {}
-  for i, o in ipairs(declared) do
-    list[i] = { name = o.flag, value = chosen.texts[o.name], help = o.help }
-  end
-  return list
-end
-
 -- The kernel may hold the sockets of the last run a little longer; the next one starts without them.
 local function wait_for_quiet(baseline)
   task.wait(function() return core.tcp_memory() <= baseline + QUIET_BYTES end, QUIET_S)
@@ -212,7 +204,7 @@ function experiment.run(spec, how)
   return {
     schema = "wsb.result/1", name = spec.name, description = spec.description, command = how.command,
     started = started, duration_s = core.now() - from, seed = how.seed, ["repeat"] = how.times,
-    options = options_of(how.declared, how.chosen), environment = environment.describe(how.seed),
+    options = options.describe(how.declared, how.chosen), environment = environment.describe(how.seed),
     verdict = verdict.decide(arms, max_lateness), max_lateness_s = max_lateness, claim = claim_of(spec, arms),
     arms = arms, comparison = columns_of(spec.compare), columns = columns_of(spec.columns or spec.compare),
     outcomes = { label = "died within the run" }, charts = charts, limit = limit, writeup = spec.writeup,

@@ -106,6 +106,18 @@ function options.resolve(list, given)
   return chosen
 end
 
+---The options of a run as its result tells them.
+---@param list wsb.Declared[]
+---@param chosen wsb.Chosen
+---@return {name: string, value: string, help: string}[]
+function options.describe(list, chosen)
+  local described = {}
+  for i, o in ipairs(list) do
+    described[i] = { name = o.flag, value = chosen.texts[o.name], help = o.help }
+  end
+  return described
+end
+
 local function substitute_text(text, chosen, where)
   local function text_of(name)
     if chosen.texts[name] then return chosen.texts[name] end

@@ -142,7 +142,7 @@ local function run_experiment(script, word, chosen, declared)
     local result = experiment.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
       seed = opt.seed, limit_kind = opt.memory_limit_kind, command = command_of(word, chosen),
       dir = directory.partial, make_directory = function(path) directory:mkdir(path) end, terminal = screen })
-    directory:complete(result, script.source)
+    directory:complete(result, script.source, report)
     screen:close()
     print_result(result, directory, report.text)
     return EXITS[result.verdict.word]
@@ -153,7 +153,7 @@ local function run_checks(script, word, chosen, declared)
   return with_report(script, chosen.values, function(directory, screen)
     local result = checks.run(script.spec, { chosen = chosen, declared = declared,
       command = command_of(word, chosen), dir = directory.partial, terminal = screen })
-    directory:complete_checks(result, script.source)
+    directory:complete(result, script.source, report_checks)
     screen:close()
     print_result(result, directory, report_checks.text)
     return EXITS[result.verdict]

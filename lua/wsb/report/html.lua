@@ -79,7 +79,7 @@ local function banner(verdict)
     class = "verdict tone-" .. verdict.tone,
     ["aria-label"] = "Verdict",
     E.p {
-      E.span { class = "word", verdict.sign .. " " .. verdict.word },
+      E.span { class = "word", (verdict.sign and verdict.sign .. " " or "") .. verdict.word },
       " ", -- for those who copy or hear it
       E.span { class = "what", verdict.statement },
     },
@@ -148,41 +148,52 @@ local function replay(command)
   return command ~= "" and E.section { E.h2 { "Run it again" }, E.pre { E.code { command } } } or false
 end
 
-local function head(report)
-  return E.head {
-    E.meta { charset = "utf-8" },
-    E.meta { name = "viewport", content = "width=device-width, initial-scale=1" },
-    E.meta { name = "color-scheme", content = "light dark" },
-    E.title { ("%s: %s"):format(report.name, report.verdict.word) },
-    E.style { markup.raw(style) },
-  }
+-- What stands first is the same in every report: facts, name, description, verdict.
+local function page(report, sections)
+  return "<!DOCTYPE html>\n" .. markup.print(E.html {
+    lang = "en",
+    E.head {
+      E.meta { charset = "utf-8" },
+      E.meta { name = "viewport", content = "width=device-width, initial-scale=1" },
+      E.meta { name = "color-scheme", content = "light dark" },
+      E.title { ("%s: %s"):format(report.name, report.verdict.word) },
+      E.style { markup.raw(style) },
+    },
+    E.body { E.main {
+      E.p { class = "facts", table.concat(report.facts, " · ") },
+      E.h1 { report.name },
+      E.p { class = "claim", report.description },
+      banner(report.verdict),
+      sections,
+      replay(report.command),
+    } },
+  }) .. "\n"
+end
+
+---A report that is one table.
+---@param report {name: string, description: string, facts: string[], verdict: table, command: string}
+---@param spec wsb.report.Table
+---@return string
+function html.table_page(report, spec)
+  return page(report, { section(spec) })
 end
 
 ---@param result table  -- schema wsb.result/1, with its series
 ---@return string
 function html.render(result)
   local report = model.build(result)
-  return "<!DOCTYPE html>\n" .. markup.print(E.html {
-    lang = "en",
-    head(report),
-    E.body { E.main {
-      E.p { class = "facts", table.concat(report.facts, " · ") },
-      E.h1 { report.name },
-      E.p { class = "claim", report.description },
-      banner(report.verdict),
-      section(report.overview),
-      section(report.differences),
-      charts(report),
-      section(report.closes),
-      section(report.thresholds),
-      statistics(report.statistics),
-      writeup(report.writeup),
-      how_measured(report.method),
-      section(report.options),
-      section(report.environment),
-      replay(report.command),
-    } },
-  }) .. "\n"
+  return page(report, {
+    section(report.overview),
+    section(report.differences),
+    charts(report),
+    section(report.closes),
+    section(report.thresholds),
+    statistics(report.statistics),
+    writeup(report.writeup),
+    how_measured(report.method),
+    section(report.options),
+    section(report.environment),
+  })
 end
 
 return html

@@ -80,30 +80,13 @@ end
 ---Writes everything a reader needs and gives the directory its name.
 ---@param result table
 ---@param source string  of the script
-function RunDir:complete(result, source)
-  local report = require "wsb.report"
+---@param report table   how it is told: markdown, html, and csv where there are samples
+function RunDir:complete(result, source, report)
   self:write("result.json", json.encode(result))
   self:write("env.json", json.encode(result.environment))
-  self:write("samples.csv", report.csv(result))
+  if report.csv then self:write("samples.csv", report.csv(result)) end
   self:write("report.md", report.markdown(result))
   self:write("report.html", report.html(result))
-  self:finish(source)
-end
-
----Writes what a script of checks leaves and gives the directory its name.
----@param result table    schema wsb.checks/1
----@param source string  of the script
-function RunDir:complete_checks(result, source)
-  local report = require "wsb.report.checks"
-  self:write("result.json", json.encode(result))
-  self:write("env.json", json.encode(result.environment))
-  self:write("report.md", report.markdown(result))
-  self:write("report.html", report.html(result))
-  self:finish(source)
-end
-
----@private
-function RunDir:finish(source)
   self:write("script.lua", source)
   local ok, why = os.rename(self.partial, self.path)
   if not ok then fail(self.path, why) end
