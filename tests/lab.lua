@@ -35,6 +35,21 @@ function lab.write(path, text)
   file:close()
 end
 
+---Makes a self-signed certificate for this machine. Skips the test where openssl is not installed.
+---@param dir string
+---@param name string  its CN, and that of the files
+---@return string certificate  path, PEM
+---@return string key          likewise
+function lab.certificate(dir, name)
+  if t.run({ "sh", "-c", "command -v openssl" }).code ~= 0 then t.skip "openssl is not installed" end
+  local certificate, key = ("%s/%s.pem"):format(dir, name), ("%s/%s.key"):format(dir, name)
+  local made = t.run { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+    "-nodes", "-days", "2", "-subj", "/CN=" .. name, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    "-keyout", key, "-out", certificate }
+  assert(made.code == 0, made.stderr)
+  return certificate, key
+end
+
 ---The names in a directory, sorted; none when it does not exist.
 ---@param path string
 ---@return string[]

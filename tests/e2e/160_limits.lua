@@ -27,6 +27,10 @@ local function answers(server, status, bytes)
   return head
 end
 
+local function from(server, origin, status)
+  answers(server, status, request(nil, "Origin: " .. origin))
+end
+
 local function closed(client, code)
   local got, reason = client:expect_close()
   assert(got == code, ("%d %s instead of %d"):format(got, reason, code))
@@ -34,43 +38,41 @@ end
 
 served.test("--origins: scheme, host and port all have to match",
   { "--origins", "https://a.example, http://b.example:8080" }, function(server)
-    local function from(origin, status) answers(server, status, request(nil, "Origin: " .. origin)) end
-    from("https://a.example", 101)
-    from("HTTPS://A.example", 101)
-    from("https://a.example:443", 101)
-    from("http://b.example:8080", 101)
-    from("http://a.example", 403)
-    from("https://a.example:8443", 403)
-    from("http://b.example", 403)
-    from("https://b.example:8080", 403)
-    from("https://a.example.evil", 403)
-    from("https://evil.a.example", 403)
-    from("https://a.example, https://a.example", 403)
-    from("null", 403)
+    from(server, "https://a.example", 101)
+    from(server, "HTTPS://A.example", 101)
+    from(server, "https://a.example:443", 101)
+    from(server, "http://b.example:8080", 101)
+    from(server, "http://a.example", 403)
+    from(server, "https://a.example:8443", 403)
+    from(server, "http://b.example", 403)
+    from(server, "https://b.example:8080", 403)
+    from(server, "https://a.example.evil", 403)
+    from(server, "https://evil.a.example", 403)
+    from(server, "https://a.example, https://a.example", 403)
+    from(server, "null", 403)
     answers(server, 403, request())
   end)
 
 served.test("--origins: the default port is 80 for http, 443 for https, written or not",
   { "--origins", "http://a.example:80,https://b.example:443" }, function(server)
-    local function from(origin, status) answers(server, status, request(nil, "Origin: " .. origin)) end
-    from("http://a.example", 101)
-    from("http://a.example:80", 101)
-    from("https://b.example", 101)
-    from("http://a.example:443", 403)
-    from("https://b.example:80", 403)
-    from("https://a.example", 403)
+    from(server, "http://a.example", 101)
+    from(server, "http://a.example:80", 101)
+    from(server, "https://b.example", 101)
+    from(server, "http://a.example:443", 403)
+    from(server, "https://b.example:80", 403)
+    from(server, "https://a.example", 403)
   end)
 
 served.test("--origins: null and absent are names of their own", { "--origins", "null,absent" },
   function(server)
-    answers(server, 101, request(nil, "Origin: null"))
+    from(server, "null", 101)
     answers(server, 101, request())
-    answers(server, 403, request(nil, "Origin: https://a.example"))
+    from(server, "https://a.example", 403)
   end)
 
 served.test("--origins: absent alone does not let null in", { "--origins", "absent" }, function(server)
   answers(server, 101, request())
-  answers(server, 403, request(nil, "Origin: null"))
+  from(server, "null", 403)
 end)
 
 served.test("--max-fragments: one more frame is closed with 1008", { "--max-fragments", "4", "--echo" },

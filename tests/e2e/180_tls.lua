@@ -8,16 +8,6 @@ local websocket = require "websocket"
 
 local REQUEST = websocket.request "/feed"
 
--- A self-signed pair of that name; its two paths.
-local function pair(dir, name)
-  local certificate, key = ("%s/%s.pem"):format(dir, name), ("%s/%s.key"):format(dir, name)
-  local made = t.run { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-    "-nodes", "-days", "2", "-subj", "/CN=" .. name, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-    "-keyout", key, "-out", certificate }
-  assert(made.code == 0, made.stderr)
-  return certificate, key
-end
-
 -- What openssl says of a connection on which it asks for an upgrade, up to the server's answer.
 local function connect(port, ...)
   local client = t.start({ "openssl", "s_client", "-ign_eof", "-connect", "127.0.0.1:" .. port, ... },
@@ -42,9 +32,8 @@ end
 
 local function test(name, flags, body)
   t.test(name, function()
-    if t.run({ "openssl", "version" }).code ~= 0 then t.skip "openssl is not installed" end
     local dir = t.tmpdir()
-    local certificate, key = pair(dir, "one")
+    local certificate, key = lab.certificate(dir, "one")
     local all = { "--tls", certificate, "--tls-key", key }
     serving(table.move(flags, 1, #flags, #all + 1, all), function(server)
       body(server, certificate, dir, key)
@@ -95,7 +84,7 @@ test("SIGHUP reads the certificate again, and keeps the old one when it cannot",
   function(server, certificate, dir, key)
     local held = connect(server.port)
     upgraded(held)
-    local second, second_key = pair(dir, "two")
+    local second, second_key = lab.certificate(dir, "two")
     lab.write(certificate, lab.read(second))
     lab.write(key, lab.read(second_key))
     server.process:signal "sighup"
@@ -129,8 +118,8 @@ end)
 
 t.test("a certificate or key that cannot be used is named", function()
   local dir = t.tmpdir()
-  local certificate, key = pair(dir, "one")
-  local _, other = pair(dir, "other")
+  local certificate, key = lab.certificate(dir, "one")
+  local _, other = lab.certificate(dir, "other")
   local function refused(named, ...)
     local r = t.run { t.wsb, "serve", ... }
     assert(r.code == 64, r.code)

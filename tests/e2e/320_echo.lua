@@ -3,6 +3,7 @@
 -- for byte and closes with 1000 at the end. A row that asks for deflate wants it agreed on.
 
 local browser = require "browser"
+local lab = require "lab"
 local served = require "served"
 local t = require "harness"
 local uv = require "luv"
@@ -110,15 +111,11 @@ end
 
 -- A certificate and its key in one file.
 local function pem()
-  if t.run({ "sh", "-c", "command -v openssl" }).code ~= 0 then t.skip "openssl is not installed" end
   local directory = t.tmpdir()
-  local made = t.run { "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-    "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost",
-    "-keyout", directory .. "/key", "-out", directory .. "/certificate" }
-  assert(made.code == 0, made.stderr)
-  local joined = t.run { "sh", "-c", "cd $0 && cat certificate key >pem", directory }
-  assert(joined.code == 0, joined.stderr)
-  return directory .. "/pem"
+  local certificate, key = lab.certificate(directory, "localhost")
+  local path = directory .. "/both.pem"
+  lab.write(path, lab.read(certificate) .. lab.read(key))
+  return path
 end
 
 local function at_their_server(peer, row)
