@@ -15,6 +15,7 @@ int bind_open(lua_State *L, const char *home)
     bind_hist(L);
     bind_limit(L);
     bind_machine(L);
+    bind_network(L);
     lua_pushstring(L, home);
     lua_setfield(L, -2, "home");
     lua_pushstring(L, WSB_VERSION);

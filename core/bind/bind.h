@@ -21,6 +21,7 @@ void bind_dial(lua_State *L);    /* dial: dial.c */
 void bind_hist(lua_State *L);    /* hist: hist.c */
 void bind_limit(lua_State *L);   /* memory_limit: limit.c */
 void bind_machine(lua_State *L); /* options, metrics, parse, format, now, uname ...: machine.c */
+void bind_network(lua_State *L); /* netstat, private_network ...: network.c */
 
 /* The loop that core.turn runs; there from bind_run on. */
 struct ev_loop *bind_loop(void);

@@ -161,6 +161,26 @@ function core.tcp_memory() end
 ---@param port integer
 ---@return string? error
 function core.listen_error(host, port) end
+---The kernel's TCP counters of this network namespace, by the names of netstat.def (the kernel's own); one that
+---this kernel does not tell is nil. About 0.1 ms.
+---@return table<string, integer>? figures
+---@return string? error
+function core.netstat() end
+---@return {name: string, kind: "counter"|"gauge", help: string}[]  -- netstat.def
+function core.netstat_figures() end
+---Moves this process, and what it starts from now on, into a fresh network namespace with its loopback up.
+---Sockets that are open stay where they are. Through a user namespace it is for good: see core.own_network.
+---@return "network namespace"|"user and network namespace"|nil kind  -- nil: nothing has changed
+---@return string? why
+function core.private_network() end
+---Whether core.private_network would succeed now; nothing changes.
+---@return "network namespace"|"user and network namespace"|nil kind
+---@return string? why
+function core.probe_network() end
+---Back to the network that the program was started in.
+---@return boolean  -- false: still in the private one, since a user namespace cannot be left
+---@return string? why
+function core.own_network() end
 ---@type string  -- absolute directory that holds lua/, scripts/, runbook/
 core.home = ""
 ---@type string
