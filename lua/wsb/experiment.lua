@@ -7,6 +7,7 @@ local errors = require "wsb.base.errors"
 local options = require "wsb.command.options"
 local run = require "wsb.run"
 local schema = require "wsb.command.schema"
+local suggest = require "wsb.command.suggest"
 local selector = require "wsb.measure.selector"
 local task = require "wsb.base.task"
 local threshold = require "wsb.judge.threshold"
@@ -24,6 +25,7 @@ local QUIET_BYTES, QUIET_S = 16 * 1024 * 1024, 5
 ---@field times integer            runs per arm
 ---@field seed integer
 ---@field limit_kind "auto"|"cgroup"|"rlimit"
+---@field network "auto"|"private"|"host"
 ---@field command string           that replays it
 ---@field dir string               where logs go
 ---@field terminal wsb.Terminal
@@ -83,6 +85,24 @@ local function selectors_of(spec)
   return list
 end
 
+-- Series that have to be sampled beside those that are always there, once each.
+local function sampled_of(selectors, charts)
+  local seen, list = {}, {}
+  local function add(sampled)
+    if sampled and not seen[sampled.key] then
+      seen[sampled.key] = true
+      table.insert(list, sampled)
+    end
+  end
+  for _, text in ipairs(selectors) do
+    add(selector.needs(selector.parse(text, "metric")))
+  end
+  for i, chart in ipairs(charts) do
+    add(selector.series(chart.series, ("charts[%d].series"):format(i)))
+  end
+  return list
+end
+
 local DEFAULT_CHARTS = {
   { title = "Server memory: rss and kernel socket memory", series = "server_memory", unit = "bytes" },
   { title = "Bytes queued for clients", series = "queue_bytes", unit = "bytes" },
@@ -126,8 +146,30 @@ local function draw_limit(charts, limit)
   end
 end
 
+-- The arms that the command line asks for, or those that run unasked; the base always does.
+local function chosen_arms(arms, text)
+  local wanted, names, chosen = {}, {}, { arms[1] }
+  for i, arm in ipairs(arms) do
+    names[i] = arm.name
+  end
+  for name in text:gmatch("[^,%s]+") do
+    if name ~= "all" and not suggest.contains(names, name) then
+      errors.raise(errors.USAGE, "--arms: '%s' is no arm: %s", name, suggest.remedy(name, names))
+    end
+    wanted[name] = true
+  end
+  for i = 2, #arms do
+    local arm = arms[i]
+    if wanted.all or wanted[arm.name] or (not next(wanted) and not arm.optional) then
+      table.insert(chosen, arm)
+    end
+  end
+  return chosen
+end
+
 -- An option's value as a person would write it; a size of 0 is no mark, no budget, no buffer size.
 local function written(role, name, value)
+  if type(value) == "function" then return name == "reconnect" and "a function" or "from the run" end
   local option = config.find(role, name)
   if option.type == "size" and units.read("size", value) == 0 then return "none" end
   local is_quantity = type(value) == "number" and units.kinds[option.type]
@@ -191,12 +233,15 @@ end
 ---@async
 function experiment.run(spec, how)
   spec = resolved(spec, how.chosen)
+  spec.arms = chosen_arms(spec.arms, how.chosen.values.arms or "")
   local started, from = os.date("!%Y-%m-%dT%H:%M:%SZ"), core.now()
   local max_lateness, accepted = units.read("duration", spec.max_lateness or MAX_LATENESS)
   if not max_lateness then errors.refuse("max_lateness", spec.max_lateness, accepted) end
   local arms, charts = arms_of(spec), charts_of(spec, how.chosen.values)
-  local plan = { spec = spec, opt = how.chosen.values, selectors = selectors_of(spec),
-    limit_kind = how.limit_kind, seed = how.seed, root = how.dir, terminal = how.terminal,
+  local selectors = selectors_of(spec)
+  local plan = { spec = spec, opt = how.chosen.values, selectors = selectors,
+    sampled = sampled_of(selectors, charts), limit_kind = how.limit_kind, network = how.network,
+    seed = how.seed, root = how.dir, terminal = how.terminal,
     make_directory = how.make_directory }
   run_all(spec, arms, plan, how.times)
   local limit = arms[1].runs[1].limit

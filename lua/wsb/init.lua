@@ -28,6 +28,7 @@
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
 local options = require "wsb.command.options"
+local policies = require "wsb.load.policies"
 local raw = require "wsb.load.raw"
 local units = require "wsb.base.units"
 
@@ -66,6 +67,8 @@ local wsb = {}
 ---@field name string
 ---@field server table?    server options of this arm only (`wsb help options`)
 ---@field clients table?   options of every ctx:clients of this arm only, for a fix on the client's side
+---@field optional boolean?  runs only when --arms names it
+---An option's value may be a function of ctx, called when the part is started: what depends on a measurement.
 
 ---@class wsb.Experiment  -- a script that proves something
 ---@field name string
@@ -76,6 +79,9 @@ local wsb = {}
 ---@field setup fun(ctx: wsb.Context)        calls ctx:serve
 ---@field steady_state wsb.Condition[]?      what has to be true before the load; unmet: INCONCLUSIVE
 ---@field workload fun(ctx: wsb.Context)     the same for every arm: what differs stands in the arms
+---@field network table<string, string|integer>?   for every run a network of its own, where one can be
+---had, with these kernel settings: somaxconn, tcp_max_syn_backlog, tcp_syncookies, tcp_abort_on_overflow,
+---ip_local_port_range, tcp_tw_reuse, tcp_syn_linear_timeouts. The kernel's counters are then the run's alone.
 ---@field rollbacks wsb.Step[]?              undo what the script did outside of wsb; run whatever happened
 ---@field thresholds table<string, wsb.Thresholds>   by arm; every treatment has at least one
 ---@field compare string[]?                  selectors: compared between the arms, with p when repeated
@@ -102,10 +108,11 @@ local wsb = {}
 ---    }
 ---
 ---Operators: < <= > >= == !=. `expect` is "fail" for the base and "pass" for the others unless it is given:
----an arm that is to fail does so when one threshold does not hold, an arm that is to pass has to hold all.
+---an arm that is to fail does so when one threshold does not hold, an arm that is to pass has to hold all,
+---and of one with expect = "any" nothing is expected: it is there to be seen beside the others.
 ---flatness is how far a series spreads over the second half of the run: cut into ten spans, the largest
 ---median divided by the smallest, minus 1. A server that died was not flat.
----@alias wsb.Thresholds table<string, string[]|"pass"|"fail">
+---@alias wsb.Thresholds table<string, string[]|"pass"|"fail"|"any">
 
 ---@class wsb.Chart
 ---@field title string
@@ -125,19 +132,25 @@ local wsb = {}
 --   ctx.opt                    the options: ctx.opt.mark is 262144, durations are seconds
 --   ctx.arm, ctx.seed          name of the arm; seed of this run
 --   ctx.given                  for a command: which options its command line named
---   ctx:serve { ... }          starts the server (wsb.Serve), which is ctx.server from then on
+--   ctx:serve { ... }          starts a server (wsb.Serve); the first is ctx.server, all are ctx.servers
 --   ctx:clients { ... }        connects a cohort (wsb.Clients), waits until all are up, and returns it
 --   ctx:publish { ... }        connects a publisher (wsb.Publish), begins the load, and returns at once
 --   ctx:dial()                 a connection that sends what it is told (wsb.Raw), to ctx.server or to a URL
 --   ctx:sleep "2s"             pauses; the load goes on
 --   ctx:wait(ready, "5s")      waits until ready() returns something true and returns that; nil, "timeout"
 --   ctx:probe "2s"             whether a message published now reaches a subscriber; false and why
+--   ctx:fault("label", inflict)   runs inflict(): shaded in the charts, and {since:fault} counts from then on
+--   ctx:cut(during)            runs during() while every packet to and from ctx.server is lost
+--   ctx:await_open(cohort, 0.95, "20s")   waits until so many of its clients are open; whether they were
+--   ctx:measure_capacity(500)  handshakes a second that the server takes when so many come at once
 --   ctx:say "text"             a line of progress
 --   ctx:until_signal()         for a command: waits for ^C
 --
 --   ctx.server:set { high_water_mark = "256KiB" }   changes live options while it runs
 --   ctx.server:drain "5s"      closes every connection with 1012, spread over that time, then it ends
 --   ctx.server:stop()          closes every connection with 1001, then it ends
+--   ctx.server:kill()          as a crash would
+--   ctx.server:restart()       after kill, stop or drain: again on the same port; its counters go on
 --   ctx.server:alive()         whether it runs; :pid(), :counts() (every server counter by name), .url, .port
 --
 -- What ctx:dial returns raises nothing; its waits take seconds (3) and return nil and why: "timeout", "end",
@@ -154,11 +167,15 @@ local wsb = {}
 -- A cohort or publisher has :counts(), the swarm counters by name, and :finished(), whether its schedule is
 -- over.
 
----Takes every server option beside this one.
+---Takes every server option beside these.
 ---@class wsb.Serve
+---@field name string?                    of a second server, and all after it
 ---@field memory_limit (string|number)?   the server is killed above it: a cgroup where one can be had
 
----Takes every swarm option beside these.
+---Takes every swarm option beside these. Clients come back when `reconnect` says how: a policy of config.def,
+---one of wsb.policies, or a function(attempt, previous, code) that returns the seconds to wait, nil to give
+---up. attempt counts from 1 after each loss, previous is the last delay in seconds, code the close code (1006
+---for a connection that failed).
 ---@class wsb.Clients
 ---@field cohort string         name, for {cohort:NAME} and the report
 ---@field n integer             how many
@@ -194,6 +211,11 @@ wsb.parse = units.read
 ---@param value number
 ---@return string
 wsb.format = core.format
+
+---How well-known client libraries come back, as options for ctx:clients or an arm's `clients`: phoenix,
+---signalr, socketio, centrifuge, livekit, grpc, rfc6455.
+---@type table<string, table>
+wsb.policies = policies
 
 ---A client's frame as bytes. how: fin (true), rsv (0), mask (true), length (the one announced).
 ---@type fun(opcode: integer, payload: string?, how: table?): string

@@ -3,6 +3,7 @@
 local collect = require "wsb.measure.collect"
 local context = require "wsb.load.context"
 local errors = require "wsb.base.errors"
+local network = require "wsb.load.network"
 local sampler = require "wsb.measure.sampler"
 local task = require "wsb.base.task"
 
@@ -14,7 +15,9 @@ local SETTLE_S = 3 -- what is still on its way when the schedule ends has this l
 ---@field spec table                 the script's table, "$name" substituted
 ---@field opt table<string, any>
 ---@field selectors string[]         to be measured, beside the thresholds'
+---@field sampled wsb.Sampled[]      series beside those that are always there
 ---@field limit_kind string
+---@field network "auto"|"private"|"host"
 ---@field seed integer
 ---@field root string                of the run directory
 ---@field dir string                 where the logs of this run go
@@ -48,7 +51,7 @@ end
 local function settle(ctx)
   local messages = collect.offered(ctx)
   task.wait(function()
-    if ctx.server and not ctx.server:alive() then return true end
+    if collect.dead(ctx) then return true end
     for _, group in ipairs(ctx.cohorts) do
       if #group.faults == 0 and collect.delivered(group:counts()) < messages * group.n then return false end
     end
@@ -74,7 +77,17 @@ local function clean_up(ctx, plan, background)
       if not ok then plan.terminal:note(("rollback '%s' failed: %s"):format(step[1], err)) end
     end
     ctx:close()
+    network.leave()
   end)
+end
+
+-- A fresh network for each run: nothing of the one before is left in it, not even in the kernel.
+local function enter_network(plan)
+  local sysctls = plan.spec.network
+  if not sysctls then return nil end
+  local private = nil
+  if plan.network ~= "auto" then private = plan.network == "private" end
+  return network.enter { private = private, sysctls = sysctls }
 end
 
 ---@param plan wsb.Plan
@@ -90,15 +103,16 @@ function run.once(plan, arm, index, thresholds)
     on_start = function(ctx)
       background.task = samples:run(function() terminal:update(samples, ctx) end)
     end }
-  samples = sampler.new(ctx)
+  samples = sampler.new(ctx, plan.sampled)
   return errors.finally(function()
+    ctx.network = enter_network(plan)
     plan.spec.setup(ctx)
     if not ctx.server then
       errors.raise(errors.SCRIPT, "setup: no server was started: call ctx:serve { ... } in it")
     end
     load_it(ctx, plan, samples)
     local row = collect.row(ctx, samples, plan.selectors, thresholds)
-    row.index = index
+    row.index, row.network = index, ctx.network
     return row
   end, function() clean_up(ctx, plan, background) end)
 end

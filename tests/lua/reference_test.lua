@@ -37,10 +37,10 @@ t.test("metrics stand under the aggregates and tags they take", function()
   end
   assert.equal("aggregates: flatness, last, max, mean, min", head_of "server_memory")
   assert.equal("aggregates: flatness, last, max, mean, min (default last)", head_of "queue_bytes")
-  assert.equal("aggregates: count, max, mean, p(99); tags: cohort", head_of "fanout_lag")
+  assert.equal("aggregates: count, max, mean, p(99); tags: cohort, since", head_of "fanout_lag")
   assert.equal("aggregates: seen, sent; tags: code, cohort", head_of "closes")
   assert.equal("aggregates: last (default last)", head_of "evictions_mark")
-  assert.equal("aggregates: last (default last); tags: cohort", head_of "messages_received")
+  assert.equal("aggregates: each, last, peak (default last); tags: cohort, since", head_of "messages_received")
 end)
 
 t.test("every option has type, default, when it may change, and its sentence", function()

@@ -21,16 +21,20 @@ A threshold has name and tags as its key, and in its text the aggregate, one of
 
 p(N) is any percentile; what was not delivered is infinitely late in it.
 flatness is how far a series spreads over the second half of the run: medians of
-ten spans, largest / smallest - 1. A chart's series is a metric that is sampled,
-or one of received{cohort:NAME}, fanout_lag_p99, publish_lateness_p99.
+ten spans, largest / smallest - 1. {since:fault} counts from the first ctx:fault
+on; peak is the most in a second, each is divided by the clients. A chart's
+series is a metric that is sampled, a counter or a gauge (of one cohort with
+{cohort:NAME}), its growth a second (NAME.rate), or one of
+received{cohort:NAME}, fanout_lag_p99, publish_lateness_p99.
 ]]
 
 local TITLES = {
   series = "Of the server, sampled ten times a second",
   delivery = "Messages against the offered load",
   hist = "Times",
+  recovery = "After a fault",
   closes = "Close codes",
-  counter = "Counters, at the end of the run",
+  counter = "Counters, over the run or since a fault",
 }
 
 -- Metrics that are asked for alike stand under one heading.
@@ -59,7 +63,7 @@ local function add(groups, name)
     { { text = name }, { text = unit_of(name, kind) }, { text = selector.help(name) } })
 end
 
-local ORDER = { series = 1, delivery = 2, hist = 3, closes = 4, counter = 5 }
+local ORDER = { series = 1, delivery = 2, hist = 3, recovery = 4, closes = 5, counter = 6 }
 
 ---Every metric, with its unit, the aggregates and tags it takes, and its sentence.
 ---@param width integer  columns

@@ -26,8 +26,11 @@ local OF_CHECKS = {
 local COMMON = {
   ["repeat"] = { "runs per arm, alternating", 1 },
   seed = { "seed of the load", 1 },
+  arms = { "arms to run beside the first, comma-separated, or all; the usual ones when empty", "" },
   quiet = OF_CHECKS.quiet,
   runs_dir = OF_CHECKS.runs_dir,
+  network = { "whether a script that asks for a network of its own gets one", "auto",
+    choices = { "auto", "private", "host" } },
   memory_limit_kind = { "what limits the server's memory", "auto", choices = { "auto", "cgroup", "rlimit" } },
 }
 
@@ -140,7 +143,8 @@ local function run_experiment(script, word, chosen, declared)
   if opt["repeat"] < 1 then errors.raise(errors.USAGE, "--repeat: '0' is not accepted: give 1 or more") end
   return with_report(script, opt, function(directory, screen)
     local result = experiment.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
-      seed = opt.seed, limit_kind = opt.memory_limit_kind, command = command_of(word, chosen),
+      seed = opt.seed, limit_kind = opt.memory_limit_kind, network = opt.network,
+      command = command_of(word, chosen),
       dir = directory.partial, make_directory = function(path) directory:mkdir(path) end, terminal = screen })
     directory:complete(result, script.source, report)
     screen:close()

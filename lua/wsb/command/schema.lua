@@ -77,8 +77,8 @@ local function arm_thresholds(value, where)
     local here = ("%s.%s"):format(where, metric)
     if metric ~= "expect" then
       list_of(text)(expressions, here)
-    elseif expressions ~= "pass" and expressions ~= "fail" then
-      errors.refuse(here, expressions, "pass or fail")
+    elseif expressions ~= "pass" and expressions ~= "fail" and expressions ~= "any" then
+      errors.refuse(here, expressions, "pass, fail or any")
     end
   end
 end
@@ -90,7 +90,8 @@ local function by_arm(value, where)
   end
 end
 
-local arm = record({ name = text, server = table_of_options, clients = table_of_options }, { "name" })
+local arm = record({ name = text, server = table_of_options, clients = table_of_options, optional = flag },
+  { "name" })
 local line_list = list_of(record({ value = scalar, label = text }, { "value", "label" }))
 
 local function lines(value, where)
@@ -115,7 +116,8 @@ local COMMON = { name = text, description = text, categories = list_of(text), op
 local COMMAND = { run = fn }
 local CHECKS = { checks = list_of(one_check), setup = fn }
 local EXPERIMENT = { arms = list_of(arm), setup = fn, steady_state = list_of(step), workload = fn,
-  rollbacks = list_of(step), thresholds = by_arm, compare = list_of(text), columns = list_of(text),
+  rollbacks = list_of(step), network = table_of_options, thresholds = by_arm, compare = list_of(text),
+  columns = list_of(text),
   charts = list_of(chart), claim = text, writeup = writeup, max_lateness = scalar }
 
 local function with_common(rows)

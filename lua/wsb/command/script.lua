@@ -91,7 +91,15 @@ local function check_arms(spec, chosen)
   for i, arm in ipairs(spec.arms) do
     for part, role in pairs { server = "server", clients = "swarm" } do
       local where = ("arms[%d].%s"):format(i, part)
-      config.encode(role, options.substitute(arm[part] or {}, chosen, where), where)
+      local fixed = {}
+      for name, value in pairs(options.substitute(arm[part] or {}, chosen, where)) do
+        if type(value) ~= "function" then
+          fixed[name] = value
+        elseif not config.find(role, name) then
+          config.refuse(role, name, where)
+        end
+      end
+      config.encode(role, fixed, where)
     end
   end
 end
@@ -120,7 +128,7 @@ local function check_treatments(spec)
   for i = 2, #spec.arms do
     local name = spec.arms[i].name
     local own = (spec.thresholds or {})[name] or {}
-    local asked = own.expect == "fail"
+    local asked = own.expect == "fail" or own.expect == "any"
     for metric, expressions in pairs(own) do
       asked = asked or (metric ~= "expect" and #expressions > 0)
     end
@@ -136,6 +144,9 @@ local function check_selectors(spec)
     for i, text in ipairs(spec[field] or {}) do
       selector.parse(text, ("%s[%d]"):format(field, i))
     end
+  end
+  for i, chart in ipairs(spec.charts or {}) do
+    selector.series(chart.series, ("charts[%d].series"):format(i))
   end
 end
 

@@ -98,7 +98,12 @@ local function figures(samples, ctx)
   add("slow", last.slow_clients, function(count) return ("%d"):format(count) end)
   add("lag", last.fanout_lag_p99, function(seconds) return core.format("duration", seconds) end)
   add("got", delivered_percent(ctx), function(percent) return ("%.0f %%"):format(percent) end)
-  if ctx.server and not ctx.server:alive() then table.insert(parts, "server dead") end
+  local up, clients = 0, 0
+  for _, group in ipairs(ctx.cohorts) do
+    up, clients = up + group:counts().clients_open, clients + group.n
+  end
+  if up < clients then table.insert(parts, ("up %d of %d"):format(up, clients)) end
+  if ctx.server and not ctx.server:alive() then table.insert(parts, "server down") end
   return table.concat(parts, "  ")
 end
 

@@ -18,7 +18,7 @@ local verdict = {}
 ---@class wsb.JudgedArm
 ---@field name string
 ---@field role "base"|"treatment"
----@field expect "pass"|"fail"
+---@field expect "pass"|"fail"|"any"
 ---@field runs wsb.JudgedRun[]
 
 local FINGERPRINT = {
@@ -98,6 +98,15 @@ local function judge(arm)
   return false, ("%s failed%s: %s"):format(arm.name, runs(failed, total), first)
 end
 
+-- Of an arm that may do either nothing is expected: it is measured to be seen.
+local function judged(arms)
+  local list = {}
+  for _, arm in ipairs(arms) do
+    if arm.expect ~= "any" then table.insert(list, arm) end
+  end
+  return list
+end
+
 ---@param arms wsb.JudgedArm[]
 ---@param max_lateness_s number  largest p99 of the generator's lateness that a verdict stands on
 ---@return {word: "PROVEN"|"REFUTED"|"INCONCLUSIVE", reasons: string[]}
@@ -113,7 +122,7 @@ function verdict.decide(arms, max_lateness_s)
   if #doubts > 0 then return { word = "INCONCLUSIVE", reasons = doubts } end
 
   local word, reasons = "PROVEN", {}
-  for _, arm in ipairs(arms) do
+  for _, arm in ipairs(judged(arms)) do
     local as_expected, reason = judge(arm)
     if not as_expected and arm.role == "base" then word = "INCONCLUSIVE" end
     if not as_expected and arm.role == "treatment" and word == "PROVEN" then word = "REFUTED" end

@@ -110,6 +110,31 @@ function cohort.read_faults(faults, options, where)
   return read
 end
 
+-- Answers clients that ask when to come back ("ID=ATTEMPT PREVIOUS_MS CODE"), by a function of the script.
+local function answer(policy, asked, where)
+  local answers = {}
+  for id, facts in pairs(asked) do
+    local attempt, previous_ms, code = facts:match("^(%d+) (%d+) (%d+)$")
+    local seconds = policy(math.tointeger(attempt), tonumber(previous_ms) / 1000, math.tointeger(code))
+    if seconds ~= nil and (type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds) then
+      errors.refuse(where .. ".reconnect(attempt, previous, code)", seconds, "seconds, or nil to give up")
+    end
+    answers[id] = seconds and ("%d"):format(math.min(seconds * 1000, 1e9) // 1) or "never"
+  end
+  return answers
+end
+
+local function start_process(spec, values, log)
+  local policy, started = values.reconnect, nil
+  local how = { label = "swarm " .. spec.name, where = spec.where, log = log }
+  if type(policy) == "function" then
+    values.reconnect = "script"
+    how.on = { retries = function(asked) started:tell("retry", answer(policy, asked, spec.where)) end }
+  end
+  started = process.start("swarm", values, how)
+  return started
+end
+
 ---@param spec {name: string, n: integer, faults: table[], options: table, shares: table[], where: string}
 ---@param log fun(name: string): string?
 ---@return wsb.Cohort
@@ -126,8 +151,7 @@ function cohort.start(spec, log)
       values.cohort, values.clients = spec.name, share.clients
       values.seed = (values.seed or 1) + i - 1
       if share.source > 1 then values.source = ("127.0.0.%d"):format(share.source) end
-      self.processes[i] = process.start("swarm", values,
-        { label = "swarm " .. spec.name, where = spec.where, log = log(("%s-%d"):format(spec.name, i)) })
+      self.processes[i] = start_process(spec, values, log(("%s-%d"):format(spec.name, i)))
     end
   end, errors.handler)
   if not ok then

@@ -67,6 +67,18 @@ function config.read(option, value)
   return units.read(option.type, value)
 end
 
+---Raises why an option cannot be given there.
+---@param role wsb.Role
+---@param name string
+---@param where string
+---@param only_live? boolean
+function config.refuse(role, name, where, only_live)
+  local option = config.find(role, tostring(name))
+  local what = option and "is fixed when the %s starts" or "no such option of the %s"
+  errors.raise(errors.SCRIPT, "%s.%s: %s: %s", where, name, what:format(role),
+    suggest.remedy(tostring(name), config.names(role, only_live)))
+end
+
 ---Checks a table of options and writes it the way a worker parses it.
 ---@param role wsb.Role
 ---@param values table<string, string|number|boolean>
@@ -78,9 +90,7 @@ function config.encode(role, values, where, only_live)
   for name, value in pairs(values) do
     local option = config.find(role, tostring(name))
     if not option or (only_live and not option.live) then
-      local what = option and "is fixed when the %s starts" or "no such option of the %s"
-      errors.raise(errors.SCRIPT, "%s.%s: %s: %s", where, name, what:format(role),
-        suggest.remedy(tostring(name), config.names(role, only_live)))
+      config.refuse(role, name, where, only_live)
     end
     local read, accepted = config.read(option, value)
     if read == nil then

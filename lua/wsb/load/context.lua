@@ -3,7 +3,9 @@
 local config = require "wsb.load.config"
 local cohort = require "wsb.load.cohort"
 local core = require "wsb.core"
+local counted = require "wsb.measure.count"
 local errors = require "wsb.base.errors"
+local network = require "wsb.load.network"
 local raw = require "wsb.load.raw"
 local server = require "wsb.load.server"
 local suggest = require "wsb.command.suggest"
@@ -19,13 +21,17 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field given table<string, any>    those of them that the command line named; empty for an experiment
 ---@field arm string                  name of the arm, "" for a plain command
 ---@field seed integer
----@field server wsb.Server?          after ctx:serve
+---@field server wsb.Server?          the first of ctx:serve
+---@field servers wsb.Server[]        all of them
 ---@field target string?              where clients without a url go, instead of to ctx.server
 ---@field cohorts wsb.Cohort[]        in the order of ctx:clients
 ---@field publishers wsb.Cohort[]
 ---@field doubts string[]             why this run cannot prove anything
 ---@field started_at number?          core.now() when the load began
----@field closes_at_start table?       the server's close codes then
+---@field faults {label: string, from_s: number, to_s: number?}[]  of ctx:fault, on the clock of the load
+---@field before_fault table?         what had been counted when the first of them began
+---@field network wsb.Network?        of an experiment that asks for one of its own
+---@field capacity number?            handshakes a second, after ctx:measure_capacity
 ---@field private how table
 local Context = { __name = "wsb.Context" }
 Context.__index = Context
@@ -35,8 +41,8 @@ Context.__index = Context
 ---@return wsb.Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
-    seed = how.seed or 1, cohorts = {}, publishers = {}, doubts = {}, how = how, used = {}, dialled = {},
-    workers = 0, connections = 0, probes = 0 }, Context)
+    seed = how.seed or 1, servers = {}, cohorts = {}, publishers = {}, doubts = {}, faults = {}, how = how,
+    used = {}, dialled = {}, workers = 0, connections = 0, probes = 0 }, Context)
 end
 
 local function merged(...)
@@ -88,18 +94,38 @@ local function aimed(self, options, where)
     .. "ws://host:port/path", where)
 end
 
----Starts the server. Takes the server options of config.def and `memory_limit`; what the arm has under
----`server` comes on top. Sets ctx.server.
+-- The options of one part of the arm; those that depend on the run are functions of ctx. A function under
+-- `reconnect` is a policy, and stays one.
+local function of_arm(self, part)
+  local options = {}
+  for name, value in pairs((self.how.arm or {})[part] or {}) do
+    if type(value) == "function" and name ~= "reconnect" then value = value(self) end
+    options[name] = value
+  end
+  return options
+end
+
+---Starts a server. Takes the server options of config.def and `memory_limit`; what the arm has under `server`
+---comes on top. The first one is ctx.server; more need a `name`, and may share its port with reuse_port.
 ---@param options wsb.Serve
 ---@return wsb.Server
 ---@async
 function Context:serve(options)
-  if self.server then errors.raise(errors.SCRIPT, "ctx:serve: called twice: a run has one server") end
-  local taken, rest = take(options or {}, "ctx:serve", { memory_limit = "any" })
-  local arm = self.how.arm or {}
-  self.server = server.start(merged(rest, arm.server or {}), { memory_limit = taken.memory_limit,
-    limit_kind = self.how.limit_kind, log = self:log("server") })
-  return self.server
+  local taken, rest = take(options or {}, "ctx:serve", { memory_limit = "any", name = "any" })
+  local name = taken.name or "server"
+  for _, other in ipairs(self.servers) do
+    if other.name == name then
+      errors.raise(errors.SCRIPT, "ctx:serve.name: '%s' is there already: name every server but the first",
+        name)
+    end
+  end
+  local values = merged(rest, of_arm(self, "server"))
+  local made = server.start(values, { name = name, memory_limit = taken.memory_limit,
+    limit_kind = self.how.limit_kind, log = self:log(name),
+    taken = values.reuse_port and #self.servers > 0 })
+  table.insert(self.servers, made)
+  self.server = self.server or made
+  return made
 end
 
 -- One cohort, connected; `list` is where it belongs.
@@ -129,8 +155,7 @@ end
 function Context:clients(spec)
   local where = "ctx:clients"
   local taken, rest = take(spec, where, { cohort = "text", n = "count", faults = "any" })
-  local options = merged(rest, (self.how.arm or {}).clients or {})
-  options = aimed(self, options, where)
+  local options = aimed(self, merged(rest, of_arm(self, "clients")), where)
   for _, other in ipairs(self.cohorts) do
     if other.name == taken.cohort then
       errors.raise(errors.SCRIPT, "%s.cohort: '%s' is there already: choose another name", where,
@@ -198,8 +223,73 @@ function Context:start()
     group:start()
   end
   self.started_at = core.now()
-  self.closes_at_start = self.server and self.server:closes()
+  self.before_load = counted.snapshot(self)
   if self.how.on_start then self.how.on_start(self) end
+end
+
+---Does harm: runs `inflict`, and shades its time in the charts. What has the tag {since:fault} is counted
+---from the beginning of the first one, and recovery is timed from there. Begins the load if it has not begun.
+---@param label string   "server down"
+---@param inflict fun()
+---@async
+function Context:fault(label, inflict)
+  self:start()
+  self.before_fault = self.before_fault or counted.snapshot(self)
+  local fault = { label = label, from_s = core.now() - self.started_at }
+  table.insert(self.faults, fault)
+  self:say(label)
+  inflict()
+  fault.to_s = core.now() - self.started_at
+end
+
+---Loses every packet from and to the server's port while `during` runs: a cable pulled, nobody told. Only in
+---a network of the run's own.
+---@param during fun()
+---@async
+function Context:cut(during)
+  network.cut(self.server.port)
+  errors.finally(during, network.heal)
+end
+
+---Waits until so many of a cohort's clients are open.
+---@param group wsb.Cohort
+---@param share number              0 to 1
+---@param timeout string|number
+---@return boolean
+---@async
+function Context:await_open(group, share, timeout)
+  local wanted = math.ceil(group.n * share)
+  return (task.wait(function() return group:counts().clients_open >= wanted end,
+    read_duration(timeout, "ctx:await_open")))
+end
+
+---How many clients a second the server lets in when `n` of them come at once: connects a cohort of its own,
+---and closes it again. Kept in ctx.capacity.
+---@param n integer
+---@return number  handshakes a second
+---@async
+function Context:measure_capacity(n)
+  self:say(("measuring how many clients a second come in, with %d"):format(n))
+  local options = aimed(self, { connect_rate = 1e6, connect_timeout = "60s" }, "ctx:measure_capacity")
+  self.workers = self.workers + 1
+  local group = cohort.start({ name = "capacity", n = n, faults = {}, options = options,
+    where = "ctx:measure_capacity", shares = cohort.deal(n, cohort.per_process(), {}) },
+    function(log) return self:log(log) end)
+  return errors.finally(function()
+    local from = core.now()
+    local opened = group:connect()
+    if opened < n then
+      errors.raise(errors.ENVIRONMENT, "ctx:measure_capacity: %d of %d clients came in: see the logs", opened,
+        n)
+    end
+    self.capacity = n / (core.now() - from)
+    return self.capacity
+  end, function()
+    task.shield(function()
+      group:stop()
+      group:close()
+    end)
+  end)
 end
 
 ---A raw connection, to `url` or to the server: no byte has been sent. Raises nothing when it cannot be made;
@@ -303,9 +393,9 @@ function Context:close()
     for _, group in ipairs(self.cohorts) do
       group:close()
     end
-    if self.server then
-      if self.server:alive() then self.server.process:kill() end
-      self.server:close()
+    for _, s in ipairs(self.servers) do
+      if s:alive() then s.process:kill() end
+      s:close()
     end
   end)
 end

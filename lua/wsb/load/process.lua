@@ -19,8 +19,9 @@ local READY_S, REPLY_S = 10, 5
 ---@field worker wsb.Worker
 ---@field ready table<string, string>?          what it said when ready
 ---@field notices table<string, table<string, string>>
+---@field on table<string, fun(values: table<string, string>)>  called at each notice of that name
 ---@field exit {code: integer?, signal: integer?, at: number}?   at: core.now() when it was noticed
----@field private replies table<integer, wsb.Event>
+---@field private replies table<integer, wsb.Event|false>
 ---@field private log string?
 local Process = { __name = "wsb.Process" }
 Process.__index = Process
@@ -30,8 +31,9 @@ local function on_event(self, event)
     self.ready = event.values or {}
   elseif event.kind == "notice" then
     self.notices[event.name] = event.values or {}
+    if self.on[event.name] then self.on[event.name](event.values or {}) end
   elseif event.kind == "reply" then
-    self.replies[event.seq] = event
+    if self.replies[event.seq] == false then self.replies[event.seq] = event end
   elseif event.kind == "exit" then
     self.exit = { code = event.code, signal = event.signal, at = core.now() }
   end
@@ -41,7 +43,8 @@ end
 ---cannot be had.
 ---@param role wsb.Role
 ---@param values table<string, string|number|boolean>  by the names of config.def
----@param how {label: string, where: string, limit: wsb.MemoryLimit?, log: string?, remedy: string?}
+---@param how {label: string, where: string, limit: wsb.MemoryLimit?, log: string?, remedy: string?,
+---  on: table<string, fun(values: table<string, string>)>?}
 ---@return wsb.Process
 ---@async
 function process.start(role, values, how)
@@ -52,7 +55,7 @@ function process.start(role, values, how)
     errors.raise(errors.ENVIRONMENT, "%s: %s: see what `ulimit -a` allows", how.label, trouble)
   end
   local self = setmetatable({ role = role, label = how.label, worker = worker, log = how.log, notices = {},
-    replies = {} }, Process)
+    on = how.on or {}, replies = {} }, Process)
   task.listen(worker, function(event) on_event(self, event) end)
   local started, err = pcall(task.wait, function() return self.ready or self.exit end, READY_S)
   if self.ready and started then return self end
@@ -92,6 +95,13 @@ function Process:epitaph()
   return words == "" and how or ("%s after saying '%s'"):format(how, words)
 end
 
+---Sends a command without waiting for its answer; nothing when it has ended.
+---@param verb string
+---@param values? table<string, string|number|boolean>
+function Process:tell(verb, values)
+  if not self.exit then self.worker:send(verb, values or {}) end
+end
+
 ---Sends a command and waits for its answer.
 ---@param verb string
 ---@param values? table<string, string|number|boolean>
@@ -102,6 +112,7 @@ function Process:request(verb, values)
     errors.raise(errors.SCRIPT, "%s: %s: cannot be sent %s", self.label, self:epitaph(), verb)
   end
   local seq = self.worker:send(verb, values or {})
+  self.replies[seq] = false -- asked for; the answer to what was only told is nobody's
   task.wait(function() return self.replies[seq] or self.exit end, REPLY_S)
   local reply = self.replies[seq]
   self.replies[seq] = nil

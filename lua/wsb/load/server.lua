@@ -1,4 +1,7 @@
--- The broadcast server of a run: `ctx.server`.
+-- A broadcast server of a run: `ctx.server`, or one of `ctx.servers`. It may be killed and started again; its
+-- counters go on, as a monitoring system would see them.
+--
+--     start -> kill, stop or drain -> restart ... -> close
 
 local core = require "wsb.core"
 local config = require "wsb.load.config"
@@ -12,14 +15,17 @@ local STOP_S = 5
 local MAX_PORT = 65535
 
 ---@class wsb.Server
+---@field name string
 ---@field url string                       where clients connect
 ---@field port integer
 ---@field limit wsb.MemoryLimit?
 ---@field limit_bytes integer?
 ---@field limit_why string?                why the limit is not a cgroup
 ---@field options table<string, string|number|boolean>  as given
----@field process wsb.Process
----@field asked_to_end boolean             by drain or stop
+---@field process wsb.Process             the one that runs, or ran last
+---@field asked_to_end boolean             by drain, stop or kill
+---@field private past table               counters and close codes of the processes before
+---@field private how table
 local Server = { __name = "wsb.Server" }
 Server.__index = Server
 
@@ -62,34 +68,82 @@ local function make_limit(text, kind)
   return limit, bytes, why
 end
 
+-- Starts its process, which may be the next of several.
+local function launch(self)
+  local remedy = self.limit and ("raise its memory limit (%s)"):format(core.format("size", self.limit_bytes))
+  self.asked_to_end = false
+  self.process = process.start("server", self.options, { label = self.name, where = "ctx:serve",
+    limit = self.limit, log = self.how.log, remedy = remedy })
+end
+
 ---@param options table<string, string|number|boolean>  server options of config.def
----@param how {memory_limit: string|number|nil, limit_kind: "auto"|"cgroup"|"rlimit"|nil, log: string?}
+---@param how {name: string?, memory_limit: string|number|nil, limit_kind: "auto"|"cgroup"|"rlimit"|nil,
+---  log: string?, taken: boolean?}   taken: the port is another server's, and may be shared
 ---@return wsb.Server
 ---@async
 function server.start(options, how)
   local host = options.host or config.find("server", "host").default
   local port = config.read({ type = "count" }, options.port or 0) or 0
-  check_address(host, port)
+  if not how.taken then check_address(host, port) end
   -- A file is read afterwards, by people with questions.
   if how.log then options.log = options.log or "info" end
-  local self = setmetatable({ options = options, asked_to_end = false }, Server)
+  local self = setmetatable({ name = how.name or "server", options = options, how = how,
+    past = { counts = {}, closes = {} } }, Server)
   if how.memory_limit then
     self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
   end
-  local remedy = self.limit and ("raise its memory limit (%s)"):format(core.format("size", self.limit_bytes))
-  local ok, started = xpcall(process.start, errors.handler, "server", options,
-    { label = "server", where = "ctx:serve", limit = self.limit, log = how.log, remedy = remedy })
+  local ok, err = xpcall(launch, errors.handler, self)
   if not ok then
     if self.limit then self.limit:close() end
-    error(started, 0)
+    error(err, 0)
   end
-  self.process = started
-  self.port = math.tointeger(tonumber(started.ready.port)) or port
+  self.port = math.tointeger(tonumber(self.process.ready.port)) or port
   local path = options.path
   if path == nil or path == "" then path = "/feed" end
   local scheme = (options.tls or "") ~= "" and "wss" or "ws"
   self.url = ("%s://%s:%d%s"):format(scheme, url_host(host), self.port, path)
   return self
+end
+
+local function is_counter(metric)
+  return metric.role == "server" and metric.kind == "counter"
+end
+
+-- What the process has counted goes on counting as the server's.
+local function remember(self)
+  local counts = self.process.worker:counts()
+  for _, metric in ipairs(core.metrics()) do
+    if is_counter(metric) then
+      self.past.counts[metric.name] = (self.past.counts[metric.name] or 0) + counts[metric.name]
+    end
+  end
+  for code, row in pairs(self.process.worker:closes()) do
+    local old = self.past.closes[code] or { sent = 0, seen = 0 }
+    self.past.closes[code] = { sent = old.sent + row.sent, seen = old.seen + row.seen }
+  end
+end
+
+---Kills it, as a crash would: SIGKILL, and the kernel closes its connections.
+---@async
+function Server:kill()
+  self.asked_to_end = true
+  self.process:kill()
+end
+
+---Starts it again, on the same port and with the same options but for those in `changes`.
+---@param changes? table<string, string|number|boolean>
+---@async
+function Server:restart(changes)
+  if self:alive() then
+    errors.raise(errors.SCRIPT, "ctx.server:restart: it still runs: kill, stop or drain it first")
+  end
+  remember(self)
+  self.process:close()
+  self.options.port = self.port
+  for name, value in pairs(changes or {}) do
+    self.options[name] = value
+  end
+  launch(self)
 end
 
 ---Changes live options, e.g. `ctx.server:set { high_water_mark = "256KiB" }`.
@@ -146,12 +200,21 @@ end
 ---Every server counter of count.def by name; also after its death.
 ---@return table<string, integer>
 function Server:counts()
-  return self.process.worker:counts()
+  local counts = self.process.worker:counts()
+  for name, value in pairs(self.past.counts) do
+    counts[name] = counts[name] + value
+  end
+  return counts
 end
 
 ---@return table<integer, {sent: integer, seen: integer}>  by close code
 function Server:closes()
-  return self.process.worker:closes()
+  local closes = self.process.worker:closes()
+  for code, row in pairs(self.past.closes) do
+    local now = closes[code] or { sent = 0, seen = 0 }
+    closes[code] = { sent = now.sent + row.sent, seen = now.seen + row.seen }
+  end
+  return closes
 end
 
 ---Kills it if it still runs and removes its limit. Idempotent.

@@ -1,6 +1,6 @@
 -- What a run left, as a row of the result. Everything is read while the processes' counters still can be.
 
-local core = require "wsb.core"
+local count = require "wsb.measure.count"
 local metrics = require "wsb.measure.metrics"
 local outcome = require "wsb.measure.outcome"
 local selector = require "wsb.measure.selector"
@@ -25,6 +25,16 @@ function collect.delivered(counts)
   return counts.messages_received - counts.messages_duplicate - counts.messages_corrupt
 end
 
+---The first server that ended without being asked to.
+---@param ctx wsb.Context
+---@return wsb.Server?
+function collect.dead(ctx)
+  for _, server in ipairs(ctx.servers) do
+    if not server:alive() and not server.asked_to_end then return server end
+  end
+  return nil
+end
+
 local function doubt_dead_generators(ctx)
   for _, list in ipairs { ctx.cohorts, ctx.publishers } do
     for _, group in ipairs(list) do
@@ -34,43 +44,28 @@ local function doubt_dead_generators(ctx)
   end
 end
 
--- Closes after the load began: those of probes before it are nobody's business.
-local function since(closes, before)
-  local list = {}
-  for code, row in pairs(closes) do
-    local old = (before or {})[code] or { sent = 0, seen = 0 }
-    if row.sent > old.sent or row.seen > old.seen then
-      list[code] = { sent = row.sent - old.sent, seen = row.seen - old.seen }
-    end
-  end
-  return list
-end
-
+-- What the figures are made of: counted in all, and since the first fault.
 local function data_of(ctx, samples)
+  local now = count.snapshot(ctx)
   local messages = collect.offered(ctx)
-  local server = ctx.server
-  local data = { series = samples.series, rss_peak = samples.rss_peak, cohorts = {},
-    publishers = { counts = {}, hists = {} }, died = not server:alive() and not server.asked_to_end,
-    server = { counts = server:counts(), closes = since(server:closes(), ctx.closes_at_start) } }
-  for _, group in ipairs(ctx.cohorts) do
-    local counts = group:counts()
-    data.cohorts[group.name] = { n = group.n, expected = messages * group.n,
-      delivered = collect.delivered(counts), counts = counts, closes = group:closes(),
-      hists = { fanout_lag = group:hist("fanout_lag"), connect_time = group:hist("connect_time") } }
+  -- Closes of probes before the load are nobody's business, and the kernel counts from its beginning.
+  local loaded = count.since(now, ctx.before_load or now)
+  local data = { series = samples.series, rss_peak = samples.rss_peak, cohorts = now.cohorts,
+    publishers = now.publishers, servers = now.servers, network = loaded.network,
+    server = { counts = now.server.counts, closes = loaded.server.closes }, died = collect.dead(ctx) ~= nil,
+    fault = ctx.faults[1] }
+  for _, group in pairs(data.cohorts) do
+    group.expected, group.delivered = messages * group.n, collect.delivered(group.counts)
   end
-  local lateness = core.hist()
-  for _, publisher in ipairs(ctx.publishers) do
-    lateness = lateness + publisher:hist("publish_lateness")
-    for name, value in pairs(publisher:counts()) do
-      data.publishers.counts[name] = (data.publishers.counts[name] or 0) + value
-    end
+  if ctx.before_fault then
+    data.since_fault = count.since(now, ctx.before_fault)
+    data.since_fault.series, data.since_fault.died = data.series, data.died
   end
-  data.publishers.hists.publish_lateness = lateness
   return data
 end
 
 local function end_of_server(ctx, data)
-  local server = ctx.server
+  local server = collect.dead(ctx) or ctx.server
   local exit = server.process.exit
   local charged = server.limit and server.limit:read()
   local memory = data.series.server_memory
@@ -101,6 +96,9 @@ local function windows(ctx, samples)
         from_s = fault.from_s, to_s = math.min(fault.to_s or math.huge, t[#t] or 0) })
     end
   end
+  for _, fault in ipairs(ctx.faults) do
+    table.insert(list, { label = fault.label, from_s = fault.from_s, to_s = fault.to_s or t[#t] or 0 })
+  end
   return list
 end
 
@@ -126,7 +124,8 @@ local function closes(data)
 end
 
 local function counts_of(data)
-  local counts = { server = data.server.counts, publishers = data.publishers.counts, cohorts = {} }
+  local counts = { server = data.server.counts, publishers = data.publishers.counts,
+    network = data.network, cohorts = {} }
   for name, group in pairs(data.cohorts) do
     counts.cohorts[name] = group.counts
   end

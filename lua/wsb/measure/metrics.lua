@@ -22,7 +22,11 @@ local metrics = {}
 ---@field series table<string, number[]>
 ---@field rss_peak integer
 ---@field died boolean      the server ended before it was told to
----@field server {counts: table<string, integer>, closes: table}?
+---@field server {counts: table<string, integer>, closes: table}?   all servers together
+---@field servers table<string, {counts: table<string, integer>, closes: table}>?  by name
+---@field network table<string, integer>?   the kernel's, since the load began
+---@field fault {from_s: number, to_s: number?}?   the first one
+---@field since_fault wsb.RunData?          what was counted from then on
 ---@field cohorts table<string, wsb.CohortData>
 ---@field publishers {counts: table<string, integer>, hists: table<string, wsb.Hist>}
 
@@ -119,19 +123,56 @@ local function of_hist(data, s)
   return sum:mean()
 end
 
+local function of_server(data, s)
+  local name = s.tags.server
+  local server = data.server
+  if name then server = (data.servers or {})[name] end
+  if server then return server.counts[s.name] end
+  return nil, name and ("no server is named %s"):format(name) or "there is no server of wsb"
+end
+
+-- The most that it grew in a second, seen in the intervals of the sampler.
+local function peak(data, s)
+  local key, highest = selector.needs(s).key, nil
+  for _, value in ipairs(data.series[key] or {}) do
+    if value == value then highest = math.max(highest or value, value) end
+  end
+  return highest, not highest and "no sample of it" or nil
+end
+
 local function of_counter(data, s)
+  if s.aggregate == "peak" then return peak(data, s) end
   local metric = selector.declared(s.name)
-  if metric.role == "server" then
-    if not data.server then return nil, "there is no server of wsb" end
-    return data.server.counts[s.name]
+  if metric.role == "server" then return of_server(data, s) end
+  if metric.role == "network" then
+    local value = (data.network or {})[s.name]
+    return value, not value and "this kernel does not count it" or nil
   end
   if s.name:find("^publish_") then return data.publishers.counts[s.name] or 0 end
   local cohorts, why = cohorts_of(data, s)
-  local sum = 0
+  local sum, clients = 0, 0
   for _, cohort in ipairs(cohorts) do
-    sum = sum + (cohort.counts[s.name] or 0)
+    sum, clients = sum + (cohort.counts[s.name] or 0), clients + cohort.n
   end
-  return not why and sum or nil, why
+  if why or (s.aggregate == "each" and clients == 0) then return nil, why or "it has no clients" end
+  return s.aggregate == "each" and sum / clients or sum
+end
+
+-- From the fault to the first sample from which on enough clients were open to the end.
+local function of_recovery(data, s)
+  if not data.fault then return nil, "there was no fault" end
+  local cohorts, why = cohorts_of(data, s)
+  local open, t = data.series[selector.needs(s).key], data.series.t
+  if why or not open then return nil, why or "no sample of it" end
+  local wanted, back_s = 0, nil
+  for _, cohort in ipairs(cohorts) do
+    wanted = wanted + cohort.n * s.percent / 100
+  end
+  for i = #t, 1, -1 do
+    if t[i] < data.fault.from_s or (open[i] or 0) < wanted then break end
+    back_s = t[i]
+  end
+  return back_s and back_s - data.fault.from_s or math.huge
 end
 
 local function of_closes(data, s)
@@ -149,13 +190,17 @@ local function of_closes(data, s)
 end
 
 local FAMILIES = { series = of_series, delivery = of_delivery, hist = of_hist, counter = of_counter,
-  closes = of_closes }
+  closes = of_closes, recovery = of_recovery }
 
 ---@param data wsb.RunData
 ---@param s wsb.Selector
 ---@return number? value  bytes, seconds, ratio or count; math.huge for infinitely late
 ---@return string? why    when there is none
 function metrics.value(data, s)
+  if s.tags.since then
+    if not data.since_fault then return nil, "there was no fault" end
+    data = data.since_fault
+  end
   return FAMILIES[selector.kind(s.name).family](data, s)
 end
 

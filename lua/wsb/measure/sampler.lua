@@ -4,6 +4,8 @@
 -- in an interval the value is NaN (null in result.json).
 
 local core = require "wsb.core"
+local count = require "wsb.measure.count"
+local selector = require "wsb.measure.selector"
 local task = require "wsb.base.task"
 
 local sampler = {}
@@ -17,6 +19,7 @@ local NOTHING = 0 / 0
 ---@field rss_peak integer                 VmHWM, bytes
 ---@field private ctx wsb.Context
 ---@field private gauges string[]
+---@field private wanted wsb.Sampled[]
 local Sampler = { __name = "wsb.Sampler" }
 Sampler.__index = Sampler
 
@@ -31,10 +34,11 @@ local function level_gauges()
 end
 
 ---@param ctx wsb.Context
+---@param wanted? wsb.Sampled[]  series beside those that are always there
 ---@return wsb.Sampler
-function sampler.new(ctx)
+function sampler.new(ctx, wanted)
   return setmetatable({ ctx = ctx, series = { t = {} }, last = {}, rss_peak = 0, gauges = level_gauges(),
-    lag = {} }, Sampler)
+    wanted = wanted or {}, rates = {}, lag = {}, busy = {} }, Sampler)
 end
 
 local function put(self, name, value)
@@ -47,24 +51,74 @@ local function put(self, name, value)
   if value == value then self.last[name] = value end
 end
 
-local function server_sample(self, now)
-  local server = self.ctx.server
-  if not server or not server:alive() then return end
-  local proc = server.process.worker:sample()
-  if not proc then return end
-  local counts = server:counts()
-  self.rss_peak = math.max(self.rss_peak, proc.peak)
-  put(self, "rss", proc.rss)
-  put(self, "server_memory", proc.rss + counts.kernel_socket_bytes)
-  for _, name in ipairs(self.gauges) do
-    put(self, name, counts[name])
+-- A series of the server ends with the server, and has a gap when that comes back.
+local function put_now(self, name, value)
+  local series = self.series[name] or {}
+  for _ = #series + 2, #self.series.t do
+    put(self, name, NOTHING)
   end
-  local busy = proc.user + proc.system
-  local elapsed = self.cpu_at and now - self.cpu_at or 0
-  put(self, "cpu", elapsed > 0 and (busy - self.cpu_busy) / elapsed or NOTHING)
-  self.cpu_at, self.cpu_busy = now, busy
-  local charged = server.limit and server.limit:read()
-  if charged then put(self, "limit_usage", charged.usage) end
+  put(self, name, value)
+end
+
+-- Processor time since the last sample, of one server; a restarted one begins at zero.
+local function cpu_since(self, server, proc, now)
+  local before, busy = self.busy[server], proc.user + proc.system
+  self.busy[server] = { pid = server:pid(), busy = busy, at = now }
+  if not before or before.pid ~= server:pid() or now <= before.at then return 0 end
+  return (busy - before.busy) / (now - before.at)
+end
+
+-- All that live, together.
+local function server_sample(self, now)
+  local sums, alive = { rss = 0, server_memory = 0, cpu = 0 }, false
+  local function add(name, value)
+    sums[name] = (sums[name] or 0) + value
+  end
+  for _, server in ipairs(self.ctx.servers) do
+    local proc = server:alive() and server.process.worker:sample()
+    if proc then
+      alive = true
+      local counts = server:counts()
+      self.rss_peak = math.max(self.rss_peak, proc.peak)
+      add("rss", proc.rss)
+      add("server_memory", proc.rss + counts.kernel_socket_bytes)
+      add("cpu", cpu_since(self, server, proc, now))
+      for _, name in ipairs(self.gauges) do
+        add(name, counts[name])
+      end
+      local charged = server.limit and server.limit:read()
+      if charged then add("limit_usage", charged.usage) end
+    end
+  end
+  if not alive then return end
+  for name, value in pairs(sums) do
+    put_now(self, name, value)
+  end
+end
+
+-- A counter as it stands, over all that count it; nil where nobody does.
+local function read(ctx, wanted, metric, network)
+  if metric.role == "network" then return network[wanted.name] end
+  local groups = metric.role == "server" and ctx.servers or ctx.cohorts
+  if wanted.name:find("^publish_") then groups = ctx.publishers end
+  local only, sum = wanted.tags.cohort or wanted.tags.server, nil
+  for _, group in ipairs(groups) do
+    if not only or group.name == only then sum = (sum or 0) + group:counts()[wanted.name] end
+  end
+  return sum
+end
+
+local function wanted_samples(self, now)
+  local network = #self.wanted > 0 and count.network() or {}
+  for _, wanted in ipairs(self.wanted) do
+    local value = read(self.ctx, wanted, selector.declared(wanted.name), network)
+    if wanted.rate then
+      local before = self.rates[wanted.key]
+      self.rates[wanted.key] = value and { value = value, at = now }
+      value = value and before and now > before.at and (value - before.value) / (now - before.at) or nil
+    end
+    put(self, wanted.key, value or NOTHING)
+  end
 end
 
 -- The 99th percentile of what was recorded since the last sample.
@@ -94,6 +148,7 @@ function Sampler:sample()
   local now = core.now()
   put(self, "t", now - self.ctx.started_at)
   server_sample(self, now)
+  wanted_samples(self, now)
   cohort_samples(self)
 end
 

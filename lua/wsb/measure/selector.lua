@@ -5,8 +5,11 @@
 --     delivered{cohort:healthy}.ratio   missing.count   expected.count   deliveries against the offered load
 --     closes{code:1013}.sent   closes{code:1013,cohort:stalled}.seen     close codes
 --     evictions_mark   messages_received{cohort:healthy}                 any counter of count.def
+--     clients_started{cohort:herd,since:fault}.each   syns.peak          for each client; most in a second
+--     recovery{cohort:herd}.p(95)                    from a fault until so many of the clients are back
 
 local core = require "wsb.core"
+local count = require "wsb.measure.count"
 local errors = require "wsb.base.errors"
 local suggest = require "wsb.command.suggest"
 
@@ -36,14 +39,21 @@ local HELP = {
   missing = "messages offered that did not arrive",
   expected = "messages offered, times the clients that should have them",
   closes = "connections closed: as the server sent, and as the clients saw",
+  recovery = "from the first fault until so many per cent of a cohort's clients are open, and stay so",
 }
 local SERIES_AGGREGATES = { max = true, min = true, mean = true, last = true, flatness = true }
 local HIST_AGGREGATES = { p = true, mean = true, max = true, count = true }
 
+-- Of count.def, and the kernel's.
+local function declared_metrics()
+  local own, kernel = core.metrics(), count.network_metrics()
+  return table.move(kernel, 1, #kernel, #own + 1, table.move(own, 1, #own, 1, {}))
+end
+
 ---@param name string
----@return {role: string, name: string, kind: string, unit: string, help: string}?  of count.def
+---@return {role: string, name: string, kind: string, unit: string, help: string}?  also the kernel's
 function selector.declared(name)
-  for _, metric in ipairs(core.metrics()) do
+  for _, metric in ipairs(declared_metrics()) do
     if metric.name == name then return metric end
   end
   return nil
@@ -74,20 +84,25 @@ function selector.kind(name)
   end
   if name == "closes" then
     return { family = "closes", unit = "count", aggregates = { sent = true, seen = true },
-      tags = { code = true, cohort = true } }
+      tags = { code = true, cohort = true, since = true } }
+  end
+  if name == "recovery" then
+    return { family = "recovery", unit = "seconds", aggregates = { p = true }, tags = { cohort = true } }
   end
   local metric = selector.declared(name)
   if not metric then return nil end
   if metric.kind == "histogram" then
-    return { family = "hist", unit = "seconds", aggregates = HIST_AGGREGATES, tags = { cohort = true } }
+    return { family = "hist", unit = "seconds", aggregates = HIST_AGGREGATES,
+      tags = { cohort = true, since = true } }
   end
   local unit = metric.unit == "bytes" and "bytes" or "count"
   if has_series(metric) then
     return { family = "series", unit = unit, aggregates = SERIES_AGGREGATES, default = "last", tags = {} }
   end
   local of_cohort = metric.role == "swarm" and not name:find("^publish_")
-  return { family = "counter", unit = unit, aggregates = { last = true }, default = "last",
-    tags = of_cohort and { cohort = true } or {} }
+  return { family = "counter", unit = unit, default = "last",
+    aggregates = { last = true, peak = true, each = of_cohort or nil },
+    tags = { since = true, cohort = of_cohort or nil, server = metric.role == "server" or nil } }
 end
 
 local function sorted_keys(t)
@@ -109,13 +124,13 @@ end
 ---Every metric name there is, sorted.
 ---@return string[]
 function selector.names()
-  local names = { closes = true }
+  local names = { closes = true, recovery = true }
   for _, source in ipairs { SERIES, DELIVERY } do
     for name in pairs(source) do
       names[name] = true
     end
   end
-  for _, metric in ipairs(core.metrics()) do
+  for _, metric in ipairs(declared_metrics()) do
     names[metric.name] = true
   end
   return sorted_keys(names)
@@ -132,6 +147,9 @@ local function read_tags(where, text, kind, written)
     if not key or not kind.tags[key] then
       local accepted = table.concat(sorted_keys(kind.tags), ", ")
       fail(where, text, "tag '%s' is not accepted: give %s", pair, accepted == "" and "none" or accepted)
+    end
+    if key == "since" and value ~= "fault" then
+      fail(where, text, "since:%s is not accepted: give since:fault", value)
     end
     tags[key] = value
   end
@@ -166,6 +184,61 @@ function selector.parse(text, where)
     aggregate = aggregate, percent = tonumber(percent) }
 end
 
+-- "name{a:1,b:2}", the tags in order.
+local function written(name, tags)
+  local pairs_of = {}
+  for _, tag in ipairs(sorted_keys(tags)) do
+    table.insert(pairs_of, ("%s:%s"):format(tag, tags[tag]))
+  end
+  return pairs_of[1] and ("%s{%s}"):format(name, table.concat(pairs_of, ",")) or name
+end
+
+---@class wsb.Sampled   -- what a series is sampled from
+---@field key string     its name in the result: "clients_open{cohort:herd}", "syns.rate"
+---@field name string    of count.def, or the kernel's
+---@field tags table<string, string>
+---@field rate boolean   how much it grew a second
+
+---@param name string
+---@param tags table<string, string>
+---@param rate boolean
+---@return wsb.Sampled
+function selector.sampled(name, tags, rate)
+  local of = { cohort = tags.cohort, server = tags.server }
+  return { key = written(name, of) .. (rate and ".rate" or ""), name = name, tags = of, rate = rate }
+end
+
+---The series that a selector needs beside those that are always there.
+---@param s wsb.Selector
+---@return wsb.Sampled?
+function selector.needs(s)
+  if s.name == "recovery" then return selector.sampled("clients_open", s.tags, false) end
+  return s.aggregate == "peak" and selector.sampled(s.name, s.tags, true) or nil
+end
+
+local ALWAYS = { fanout_lag_p99 = true, publish_lateness_p99 = true }
+
+---Reads the series of a chart: NAME, NAME{TAG:VALUE}, and with .rate what a counter grew by in a second. nil
+---for one that is always there.
+---@param text string
+---@param where string
+---@return wsb.Sampled?
+function selector.series(text, where)
+  local head, rate = text:match("^(.-)(%.rate)$")
+  head = head or text
+  local name, tags = head:match("^([%w_]+)(%b{})$")
+  name, tags = name or head, tags or "{}"
+  if ALWAYS[head] or SERIES[head] or name == "received" then return nil end
+  local metric = selector.declared(name)
+  if not metric or metric.kind == "histogram" then
+    fail(where, text, "no such series: %s", suggest.remedy(name, selector.names()))
+  elseif not rate and has_series(metric) and tags == "{}" then
+    return nil
+  end
+  local kind = { tags = { cohort = metric.role == "swarm" or nil, server = metric.role == "server" or nil } }
+  return selector.sampled(name, read_tags(where, text, kind, tags:sub(2, -2)), rate ~= nil)
+end
+
 ---@param s wsb.Selector
 ---@return "bytes"|"seconds"|"ratio"|"count"
 function selector.unit(s)
@@ -181,7 +254,10 @@ local HIGHER = { delivered = true, messages_received = true, frames_written = tr
 local LOWER = { missing = true, deliveries_dropped = true, gaps_told = true, messages_missed = true,
   messages_duplicate = true, messages_reordered = true, messages_corrupt = true, clients_failed = true,
   publish_failed = true, connections_timed_out = true, accept_pauses = true, protocol_errors = true,
-  ping_timeouts = true, closes_reset = true }
+  ping_timeouts = true, closes_reset = true, syns = true, syns_repeated = true, accept_overflows = true,
+  listen_drops = true, auth_wasted = true, clients_started = true, clients_lost = true,
+  clients_expired = true, clients_refused = true, clients_answered = true, clients_given_up = true,
+  connections_abandoned = true }
 
 ---Which way is better; nil where neither is, as with evictions: they are what a fix does.
 ---@param s wsb.Selector
@@ -189,13 +265,18 @@ local LOWER = { missing = true, deliveries_dropped = true, gaps_told = true, mes
 function selector.better(s)
   if HIGHER[s.name] then return "higher" end
   local family = selector.kind(s.name).family
-  return (LOWER[s.name] or family == "series" or family == "hist") and "lower" or nil
+  local times = family == "series" or family == "hist" or family == "recovery"
+  return (LOWER[s.name] or times) and "lower" or nil
 end
 
 local LABELS = { server_memory = "server memory", rss = "rss", queue_bytes = "queued bytes",
   slow_clients = "slow clients", fanout_lag = "fan-out lag", delivered = "delivered", cpu = "server cpu",
-  evictions_mark = "evicted at the mark", evictions_budget = "evicted by the budget" }
-local WORDS = { last = "at the end" }
+  evictions_mark = "evicted at the mark", evictions_budget = "evicted by the budget",
+  syns = "SYN", syns_repeated = "SYN repeated by the kernel", clients_started = "attempts",
+  clients_expired = "attempts given up", clients_refused = "attempts refused",
+  auth_started = "look-ups", auth_wasted = "look-ups wasted", accept_overflows = "accept queue overflows",
+  recovery = "time to recover", messages_missed = "messages missed" }
+local WORDS = { last = "at the end", peak = "a second at most", each = "a client" }
 
 ---What a table's head says: "fan-out lag p99 (healthy)".
 ---@param s wsb.Selector
@@ -203,11 +284,14 @@ local WORDS = { last = "at the end" }
 function selector.label(s)
   local words = { LABELS[s.name] or s.name:gsub("_", " ") }
   local aggregate = s.percent and ("p%g"):format(s.percent) or s.aggregate
-  if aggregate ~= "ratio" and aggregate ~= "count" and selector.kind(s.name).family ~= "counter" then
-    table.insert(words, WORDS[aggregate] or aggregate)
+  local plain = aggregate == "ratio" or aggregate == "count"
+    or aggregate == "last" and selector.kind(s.name).family == "counter"
+  if s.name == "recovery" then
+    aggregate, plain = s.percent == 100 and "in full" or ("to %g %%"):format(s.percent), false
   end
+  if not plain then table.insert(words, WORDS[aggregate] or aggregate) end
   for _, tag in ipairs(sorted_keys(s.tags)) do
-    table.insert(words, ("(%s)"):format(s.tags[tag]))
+    if tag ~= "since" then table.insert(words, ("(%s)"):format(s.tags[tag])) end
   end
   return table.concat(words, " ")
 end
