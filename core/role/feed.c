@@ -84,7 +84,8 @@ struct feed *feed_new(struct loop *loop, struct feed_owner *owner)
 static bool same(const struct feed_plan *a, const struct feed_plan *b)
 {
     return a->rate == b->rate && a->poisson == b->poisson && a->size == b->size &&
-           a->duration_ns == b->duration_ns && a->publisher == b->publisher && a->seed == b->seed;
+           a->duration_ns == b->duration_ns && a->publisher == b->publisher && a->seed == b->seed &&
+           a->by_clock == b->by_clock;
 }
 
 void feed_run(struct feed *f, const struct feed_plan *plan, uint64_t start_ns)
@@ -97,8 +98,13 @@ void feed_run(struct feed *f, const struct feed_plan *plan, uint64_t start_ns)
     f->offset_ns = 0;
     rng_seed(&f->rng, plan->seed);
     f->payload = mem_resize(f->payload, plan->size);
+    if (plan->rate > 0 && plan->by_clock) {
+        f->start_ns = 0;
+        f->sequence = f->index = (uint64_t)((double)start_ns * plan->rate / NS_PER_S) + 1;
+        f->offset_ns = (double)f->index * NS_PER_S / plan->rate;
+    }
     if (plan->rate > 0)
-        alarm_at(&f->alarm, start_ns);
+        alarm_at(&f->alarm, next_ns(f));
     else
         alarm_off(&f->alarm);
 }

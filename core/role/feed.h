@@ -18,6 +18,7 @@ struct feed_plan {
     uint64_t duration_ns; /* 0: without end */
     uint32_t publisher;
     uint64_t seed; /* of the gaps */
+    bool by_clock; /* equal gaps: message n leaves at n / rate on the clock, whenever the plan began */
 };
 
 struct feed_owner {

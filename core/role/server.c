@@ -175,7 +175,7 @@ static void apply(struct wsb_server *s)
 
 static void run_feed(struct wsb_server *s, double rate)
 {
-    struct feed_plan plan = {.rate = rate, .size = s->config.feed_size};
+    struct feed_plan plan = {.rate = rate, .size = s->config.feed_size, .by_clock = s->config.feed_by_clock};
     feed_run(s->feed, &plan, loop_refresh(s->loop));
 }
 
