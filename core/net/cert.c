@@ -132,9 +132,11 @@ static bool fill(X509 *x, EVP_PKEY *key)
            add_extension(x, NID_ext_key_usage, "serverAuth") && X509_sign(x, key, EVP_sha256()) > 0;
 }
 
-int cert_make(struct cert *ret_cert)
+int cert_make(bool rsa, struct cert *ret_cert)
 {
-    struct cert c = {.leaf = X509_new(), .chain = sk_X509_new_null(), .key = EVP_EC_gen("P-256")};
+    struct cert c = {.leaf = X509_new(),
+                     .chain = sk_X509_new_null(),
+                     .key = rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256")};
     if (c.leaf == NULL || c.chain == NULL || c.key == NULL || !fill(c.leaf, c.key)) {
         cert_free(&c);
         return ERR_TLS;

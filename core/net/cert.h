@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct cert {
@@ -14,8 +15,9 @@ struct cert {
  * file and the reason in `why`. A certificate that has expired is taken: its owner sees what the clients say.
  */
 int cert_load(const char *file, const char *key_file, char *why, size_t why_size, struct cert *ret_cert);
-/* Self-signed, for localhost, 127.0.0.1 and ::1, and for 30 days. 0 or ERR_TLS. */
-int cert_make(struct cert *ret_cert);
+/* Self-signed, for localhost, 127.0.0.1 and ::1, and for 30 days, with a key for ECDSA (P-256) or for RSA
+ * (2048 bits). 0 or ERR_TLS. */
+int cert_make(bool rsa, struct cert *ret_cert);
 /* The leaf as text, to be freed with free(). */
 char *cert_pem(const struct cert *c);
 void cert_free(struct cert *c);

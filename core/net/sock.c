@@ -83,7 +83,7 @@ static int open_socket(int family, uint64_t receive_buffer)
     return fd;
 }
 
-int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_buffer)
+static int listen_at(const char *host, uint16_t port, int backlog, uint64_t receive_buffer, bool shared)
 {
     union address address;
     socklen_t size;
@@ -94,10 +94,29 @@ int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_b
     int fd = open_socket(address.any.sa_family, receive_buffer);
     if (fd < 0)
         return fd;
-    if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 || bind(fd, &address.any, size) < 0 ||
-        listen(fd, backlog) < 0)
+    if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 || set_int(fd, SOL_SOCKET, SO_REUSEPORT, shared) < 0 ||
+        bind(fd, &address.any, size) < 0 || listen(fd, backlog) < 0)
         return close_failed(fd, ERR_SYSTEM);
     return fd;
+}
+
+int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_buffer)
+{
+    return listen_at(host, port, backlog, receive_buffer, false);
+}
+
+int sock_listen_shared(const char *host, uint16_t port, int backlog, uint64_t receive_buffer)
+{
+    return listen_at(host, port, backlog, receive_buffer, true);
+}
+
+void sock_accept_queue(int listening, uint32_t *ret_length, uint32_t *ret_limit)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof(info);
+    getsockopt(listening, IPPROTO_TCP, TCP_INFO, &info, &size);
+    *ret_length = info.tcpi_unacked;
+    *ret_limit = info.tcpi_sacked;
 }
 
 static struct in6_addr mapped(const union address *a)

@@ -20,6 +20,11 @@ struct sock_options {
  * "localhost". port 0: the kernel chooses, see sock_port. receive_buffer: SO_RCVBUF of what it accepts, in
  * bytes, 0 leaves it to the kernel; it has to be known before, since the window scale depends on it. */
 int sock_listen(const char *host, uint16_t port, int backlog, uint64_t receive_buffer);
+/* The same with SO_REUSEPORT: sockets of one user that are all made so share the port's new connections. */
+int sock_listen_shared(const char *host, uint16_t port, int backlog, uint64_t receive_buffer);
+/* How many connections wait to be accepted, and how many may (tcpi_unacked, tcpi_sacked of a listening
+ * socket); both 0 where that cannot be told. */
+void sock_accept_queue(int listening, uint32_t *ret_length, uint32_t *ret_limit);
 /* The next connection; -EAGAIN and the like come back as -errno. options->receive_buffer does not count here.
  * ret_from: the client's address, an IPv4 one mapped (::ffff:a.b.c.d). */
 int sock_accept(int listening, const struct sock_options *options, struct in6_addr *ret_from);

@@ -63,7 +63,7 @@ static bool use_certificate(struct tls_context *c, SSL_CTX *ssl, char *why, size
     const struct tls_options *o = &c->options;
     struct cert cert;
     if (strcmp(o->certificate, "auto") == 0) {
-        if (cert_make(&cert) < 0) {
+        if (cert_make(o->auto_rsa, &cert) < 0) {
             snprintf(why, why_size, "tls: auto: %s", complaint());
             return false;
         }

@@ -10,6 +10,7 @@ struct tls_context;
 struct tls_options {
     bool server;
     const char *certificate; /* server: PEM file, or "auto" for a self-signed pair made on the spot */
+    bool auto_rsa;           /* server: the key of that pair is for RSA, which costs more to use */
     const char *key;         /* server: PEM file; "" looks in the certificate's file */
     const char *ca;          /* client: PEM file to trust; "" the system's store */
     const char *name;        /* client: the host that is asked for (SNI) and has to be certified */
