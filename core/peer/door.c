@@ -1,19 +1,20 @@
 #include "peer/door.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/rng.h"
+#include "net/alarm.h"
 #include "net/tls.h"
 #include "wire/upgrade.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A burst of connections must not keep those that are open from being served. */
-enum { ACCEPTS_A_TURN = 64, RETRY_AFTER_S = 5 };
+enum { RETRY_AFTER_S = 5 };
 
 /* Descriptors kept back from clients, for what the server itself has to open. */
 enum { RESERVE = 4 };
@@ -22,10 +23,14 @@ struct door {
     struct loop *loop;
     struct door_owner *owner;
     const struct door_config *config;
-    int listening; /* -1 once shut */
-    ev_io io;
+    struct gate_owner gate_owner;
+    struct gate gate;
+    struct lookup lookup;
+    struct alarm due; /* when the next look-up is done */
+    struct rng rng;
     int reserve[RESERVE];
-    uint64_t visitors;
+    int shut; /* the ERR_ that everybody is refused with, 0 while open */
+    uint64_t visitors, refused;
     struct link securing; /* oldest first: all have the same time to finish */
     struct link reading;  /* likewise; those that were refused among them */
 };
@@ -33,16 +38,18 @@ struct door {
 enum visitor_state {
     VISITOR_SECURING,
     VISITOR_READING,
-    VISITOR_REFUSED /* what still comes is read and forgotten, so that no reset overtakes the answer */
+    VISITOR_VERIFYING, /* in the look-up; not watched */
+    VISITOR_REFUSED    /* what still comes is read and forgotten, so that no reset overtakes the answer */
 };
 
 struct visitor {
     struct door *door;
-    struct link link;
+    struct link link; /* in none while VERIFYING */
+    struct lookup_job job;
     struct stream stream;
     struct address *address;
     ev_io io;
-    struct buf head;
+    struct buf head; /* of READING what has come, of VERIFYING the whole and what came behind it */
     struct http1_scan scan;
     uint64_t since_ns; /* of SECURING, or of what follows it */
     enum visitor_state state;
@@ -50,15 +57,34 @@ struct visitor {
 
 static void visitor_free(struct visitor *v)
 {
+    struct door *d = v->door;
     ev_io_stop(loop_ev(v->door->loop), &v->io);
     link_remove(&v->link);
     buf_free(&v->head);
-    v->door->visitors--;
+    d->visitors--;
+    d->refused -= v->state == VISITOR_REFUSED;
+    count_sub(COUNT_handshakes_in_flight, 1);
     if (v->address != NULL)
         address_leave(v->door->config->addresses, v->address);
     if (v->stream.fd >= 0)
         stream_close(&v->stream);
     free(v);
+    gate_check(&d->gate);
+}
+
+/* Its client has left before it was answered. */
+static void visitor_left(struct visitor *v)
+{
+    if (v->state != VISITOR_REFUSED)
+        count_add(COUNT_connections_abandoned, 1);
+    visitor_free(v);
+}
+
+static void visitor_watch(struct visitor *v, int events)
+{
+    ev_io_stop(loop_ev(v->door->loop), &v->io);
+    ev_io_set(&v->io, v->stream.fd, events);
+    ev_io_start(loop_ev(v->door->loop), &v->io);
 }
 
 /* An answer to a fresh socket always fits into its send buffer; if it does not, the peer is not worth more.
@@ -70,20 +96,36 @@ static bool answer(struct visitor *v, const struct buf *out)
     return stream_writev(&v->stream, &whole, 1, &written) == IO_DONE && written == out->size;
 }
 
+/* Each another moment of the window, so that they do not come back as they left: all at once. */
+static unsigned retry_after_s(struct door *d)
+{
+    uint64_t window_s = d->config->reconnect_window_ns / NS_PER_S;
+    if (d->config->reconnect_window_ns == 0)
+        return RETRY_AFTER_S;
+    return 1 + (unsigned)(window_s > 1 ? rng_next(&d->rng) % window_s : 0);
+}
+
 static void refuse(struct visitor *v, int err)
 {
+    struct door *d = v->door;
     struct buf out = {0};
-    upgrade_refuse(err, RETRY_AFTER_S, &out);
+    upgrade_refuse(err, retry_after_s(d), &out);
     bool sent = answer(v, &out);
     buf_free(&out);
     buf_free(&v->head);
     count_add(COUNT_connections_refused, 1);
+    v->state = VISITOR_REFUSED;
+    d->refused++;
     if (!sent) {
         visitor_free(v);
         return;
     }
-    v->state = VISITOR_REFUSED;
+    v->since_ns = loop_now_ns(d->loop);
+    list_append(&d->reading, &v->link);
+    if (!ev_is_active(&v->io))
+        visitor_watch(v, EV_READ);
     stream_shutdown(&v->stream);
+    gate_check(&d->gate);
 }
 
 /* The stream and the place of its address go to the owner. */
@@ -117,25 +159,124 @@ static int agree(struct visitor *v, struct arrival *arrival, struct buf *out)
     return 0;
 }
 
-static void upgrade(struct visitor *v, const struct http1_head *request, uint8_t *rest, size_t rest_size)
+/* 0, or the ERR_ to refuse it with. */
+static int check(struct visitor *v, const struct arrival *arrival)
 {
-    struct arrival arrival = {
-        .address = v->address, .request = request, .rest = rest, .rest_size = rest_size};
+    struct door *d = v->door;
+    if (d->shut < 0)
+        return d->shut;
+    int err = upgrade_check_request(arrival->request);
+    return err < 0 ? err : d->owner->admit(d->owner, arrival);
+}
+
+static void let_in(struct visitor *v, struct arrival *arrival)
+{
     struct buf out = {0};
-    http1_split_target(request->target, &arrival.path, &arrival.query);
-    int err = upgrade_check_request(request);
-    if (err == 0)
-        err = v->door->owner->admit(v->door->owner, &arrival);
-    if (err == 0)
-        err = agree(v, &arrival, &out);
+    int err = agree(v, arrival, &out);
     if (err < 0) {
         refuse(v, err);
         return;
     }
     if (answer(v, &out))
-        hand_over(v, &arrival);
+        hand_over(v, arrival);
     buf_free(&out);
     visitor_free(v);
+}
+
+static void run_lookups(struct door *d)
+{
+    lookup_run(&d->lookup, &d->config->lookup, loop_now_ns(d->loop));
+    uint64_t next_ns = lookup_next_ns(&d->lookup);
+    if (next_ns > 0)
+        alarm_at(&d->due, next_ns);
+}
+
+static bool queue_full(const struct door *d)
+{
+    const struct door_config *config = d->config;
+    return d->lookup.busy_count >= config->lookup.slots && d->lookup.waiting_count >= config->lookup_queue;
+}
+
+/* What came of it begins at `at`. Under DOOR_WAIT the gate has seen to it that there is room, if only just.
+ */
+static void verify(struct visitor *v, struct arrival *arrival, const uint8_t *at, size_t size)
+{
+    struct door *d = v->door;
+    enum door_overflow overflow = queue_full(d) ? d->config->lookup_overflow : DOOR_WAIT;
+    if (overflow == DOOR_REFUSE) {
+        refuse(v, ERR_OVERLOAD);
+        return;
+    }
+    if (overflow == DOOR_CLOSE) {
+        arrival->turned_away = ERR_OVERLOAD;
+        count_add(COUNT_connections_turned_away, 1);
+        let_in(v, arrival);
+        return;
+    }
+    if (at != v->head.at)
+        buf_append(&v->head, at, size);
+    v->state = VISITOR_VERIFYING;
+    link_remove(&v->link);
+    ev_io_stop(loop_ev(d->loop), &v->io);
+    lookup_add(&d->lookup, &v->job);
+    run_lookups(d);
+}
+
+static struct arrival arrival_of(const struct visitor *v, const struct http1_head *request, uint8_t *rest,
+                                 size_t rest_size)
+{
+    struct arrival arrival = {
+        .address = v->address, .request = request, .rest = rest, .rest_size = rest_size};
+    http1_split_target(request->target, &arrival.path, &arrival.query);
+    return arrival;
+}
+
+static bool lookup_begins(struct lookup *l, struct lookup_job *job)
+{
+    struct door *d = LIST_OF(l, struct door, lookup);
+    struct visitor *v = LIST_OF(job, struct visitor, job);
+    if (!d->config->skip_abandoned || sock_established(v->stream.fd))
+        return true;
+    count_add(COUNT_auth_skipped, 1);
+    visitor_left(v);
+    return false;
+}
+
+/* Much may have changed since it asked. The head is read once more: to keep it parsed takes 4 KiB. */
+static void lookup_done(struct lookup *l, struct lookup_job *job)
+{
+    (void)l;
+    struct visitor *v = LIST_OF(job, struct visitor, job);
+    struct http1_head request;
+    if (!sock_established(v->stream.fd)) {
+        count_add(COUNT_auth_wasted, 1);
+        visitor_left(v);
+        return;
+    }
+    int used = http1_request((const char *)v->head.at, v->head.size, &v->door->config->head, NULL, &request);
+    if (used <= 0) {
+        refuse(v, used < 0 ? used : ERR_HTTP_SYNTAX);
+        return;
+    }
+    struct arrival arrival = arrival_of(v, &request, v->head.at + used, v->head.size - (size_t)used);
+    int err = check(v, &arrival);
+    if (err < 0)
+        refuse(v, err);
+    else
+        let_in(v, &arrival);
+}
+
+static void visitor_asks(struct visitor *v, const struct http1_head *request, uint8_t *at, size_t used,
+                         size_t size)
+{
+    struct arrival arrival = arrival_of(v, request, at + used, size - used);
+    int err = check(v, &arrival);
+    if (err < 0)
+        refuse(v, err);
+    else if (v->door->config->lookup.time_ns > 0)
+        verify(v, &arrival, at, size);
+    else
+        let_in(v, &arrival);
 }
 
 static void visitor_got(struct visitor *v, uint8_t *at, size_t size)
@@ -145,16 +286,9 @@ static void visitor_got(struct visitor *v, uint8_t *at, size_t size)
     if (used < 0)
         refuse(v, used);
     else if (used > 0)
-        upgrade(v, &request, at + used, size - (size_t)used);
+        visitor_asks(v, &request, at, (size_t)used, size);
     else if (at != v->head.at)
         buf_append(&v->head, at, size);
-}
-
-static void visitor_watch(struct visitor *v, int events)
-{
-    ev_io_stop(loop_ev(v->door->loop), &v->io);
-    ev_io_set(&v->io, v->stream.fd, events);
-    ev_io_start(loop_ev(v->door->loop), &v->io);
 }
 
 /* Whether the handshake is through. */
@@ -167,7 +301,7 @@ static bool visitor_secure(struct visitor *v)
     case IO_FAILED:
         log_line(LOG_INFO, "TLS handshake failed: %s", stream_error(&v->stream));
         count_add(COUNT_tls_failed, 1);
-        visitor_free(v);
+        visitor_left(v);
         return false;
     }
     count_add(stream_resumed(&v->stream) ? COUNT_tls_resumed : COUNT_tls_full, 1);
@@ -187,7 +321,7 @@ static void visitor_read(struct visitor *v)
     switch (stream_read(&v->stream, scratch, least(most, LOOP_SCRATCH_SIZE), &size)) {
     case IO_AGAIN: return;
     case IO_CLOSED:
-    case IO_FAILED: visitor_free(v); return;
+    case IO_FAILED: visitor_left(v); return;
     case IO_DONE: break;
     }
     if (stream_pending(&v->stream) > 0)
@@ -228,7 +362,8 @@ static void make_room(struct door *d)
 
 static void visitor_new(struct door *d, int fd, const struct in6_addr *from)
 {
-    if (d->visitors >= d->config->max_handshakes)
+    uint64_t verifying = d->lookup.waiting_count + d->lookup.busy_count;
+    if (d->visitors - verifying >= d->config->max_handshakes && d->shut == 0)
         make_room(d);
     struct visitor *v = mem_zero(sizeof *v);
     v->door = d;
@@ -237,6 +372,7 @@ static void visitor_new(struct door *d, int fd, const struct in6_addr *from)
     v->since_ns = loop_now_ns(d->loop);
     v->address = address_enter(d->config->addresses, from);
     d->visitors++;
+    count_add(COUNT_handshakes_in_flight, 1);
     link_init(&v->link);
     list_append(d->config->tls != NULL ? &d->securing : &d->reading, &v->link);
     if (d->config->tls != NULL && stream_secure(&v->stream, d->config->tls) < 0) {
@@ -246,51 +382,45 @@ static void visitor_new(struct door *d, int fd, const struct in6_addr *from)
     ev_io_init(&v->io, visitor_ready, fd, EV_READ);
     v->io.data = v;
     ev_io_start(loop_ev(d->loop), &v->io);
-    count_add(COUNT_connections_accepted, 1);
 }
 
-/* Out of descriptors the listening socket stays readable: without a pause the loop would spin on it. */
-static void pause_accepting(struct door *d, int error)
+static void on_accepted(struct gate_owner *owner, int fd, const struct in6_addr *from)
 {
-    if (ev_is_active(&d->io)) {
-        log_line(LOG_WARN, "accepting pauses: %s", strerror(error));
-        count_add(COUNT_accept_pauses, 1);
-        ev_io_stop(loop_ev(d->loop), &d->io);
-    }
+    visitor_new(LIST_OF(owner, struct door, gate_owner), fd, from);
 }
 
-static void door_ready(EV_P_ ev_io *io, int events)
+/* Everybody on the way in may come to want a look-up. */
+static bool is_full(struct gate_owner *owner)
 {
-    (void)loop, (void)events;
-    struct door *d = io->data;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct in6_addr from;
-        int fd = sock_accept(d->listening, &d->config->sock, &from);
-        if (fd >= 0) {
-            visitor_new(d, fd, &from);
-        } else if (fd == -ECONNABORTED || fd == -EINTR || fd == -EPROTO) {
-            continue; /* that client left while it waited; the next one may not have */
-        } else {
-            if (fd != -EAGAIN)
-                pause_accepting(d, -fd);
-            return;
-        }
-    }
+    const struct door *d = LIST_OF(owner, struct door, gate_owner);
+    const struct door_config *config = d->config;
+    return config->lookup.time_ns > 0 && config->lookup_overflow == DOOR_WAIT &&
+           d->visitors - d->refused >= config->lookup_queue + config->lookup.slots;
+}
+
+static void on_due(struct alarm *alarm)
+{
+    run_lookups(LIST_OF(alarm, struct door, due));
 }
 
 struct door *door_new(struct loop *l, int listening, struct door_owner *owner,
                       const struct door_config *config)
 {
     struct door *d = mem_zero(sizeof *d);
-    *d = (struct door){.loop = l, .owner = owner, .config = config, .listening = listening};
+    *d = (struct door){.loop = l, .owner = owner, .config = config};
+    if (alarm_init(&d->due, l, on_due) < 0) {
+        free(d);
+        return NULL;
+    }
     link_init(&d->securing);
     link_init(&d->reading);
+    lookup_init(&d->lookup, lookup_begins, lookup_done);
+    rng_seed(&d->rng, clock_now_ns());
     for (int i = 0; i < RESERVE; i++)
         d->reserve[i] = -1;
     door_reserve(d, true);
-    ev_io_init(&d->io, door_ready, listening, EV_READ);
-    d->io.data = d;
-    ev_io_start(loop_ev(l), &d->io);
+    d->gate_owner = (struct gate_owner){on_accepted, is_full};
+    gate_open(&d->gate, l, listening, &d->gate_owner, &config->gate);
     return d;
 }
 
@@ -309,8 +439,9 @@ void door_tick(struct door *d)
 {
     expire(d, &d->securing, d->config->tls_timeout_ns);
     expire(d, &d->reading, d->config->handshake_timeout_ns);
-    if (d->listening >= 0)
-        ev_io_start(loop_ev(d->loop), &d->io);
+    run_lookups(d);
+    gate_check(&d->gate);
+    gate_sample(&d->gate);
 }
 
 void door_reserve(struct door *d, bool keep)
@@ -325,24 +456,30 @@ void door_reserve(struct door *d, bool keep)
     }
 }
 
-void door_shut(struct door *d)
+void door_shut(struct door *d, int err)
 {
-    struct link *lists[] = {&d->securing, &d->reading};
-    for (int i = 0; i < 2; i++)
-        while (!list_empty(lists[i]))
-            visitor_free(LIST_OF(lists[i]->next, struct visitor, link));
-    if (d->listening < 0)
-        return;
-    ev_io_stop(loop_ev(d->loop), &d->io);
-    close(d->listening);
-    d->listening = -1;
+    struct lookup_job *job;
+    d->shut = err;
+    gate_close(&d->gate);
+    while ((job = lookup_take(&d->lookup)) != NULL)
+        refuse(LIST_OF(job, struct visitor, job), err);
+}
+
+bool door_empty(const struct door *d)
+{
+    return d->visitors == 0;
 }
 
 void door_free(struct door *d)
 {
     if (d == NULL)
         return;
-    door_shut(d);
+    door_shut(d, ERR_STOP);
+    struct link *lists[] = {&d->securing, &d->reading};
+    for (int i = 0; i < 2; i++)
+        while (!list_empty(lists[i]))
+            visitor_free(LIST_OF(lists[i]->next, struct visitor, link));
+    alarm_release(&d->due);
     door_reserve(d, false);
     free(d);
 }

@@ -1,12 +1,14 @@
 #include "peer/ws.h"
 
 #include "peer/gap.h"
+#include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/meter.h"
 #include "net/sock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum ws_state { WS_OPEN, WS_CLOSING, WS_DEAD };
@@ -145,20 +147,31 @@ static void log_peer(const struct ws *w, enum log_level level, const char *what,
              (unsigned long long)w->conn.out.bytes);
 }
 
+/* The reason is what a client can do about it, where there is something, else the error's text. */
+static void close_for(struct ws *w, int err)
+{
+    char reason[FRAME_CONTROL_MAX];
+    int code = err_close_code(err);
+    uint64_t window_ms = w->shared->reconnect_window_ns / NS_PER_MS;
+    bool later = code == 1012 || code == 1013;
+    snprintf(reason, sizeof reason, "{\"wsb\":\"reconnect\",\"window_ms\":%llu}",
+             (unsigned long long)window_ms);
+    begin_closing(w, code, later && window_ms > 0 ? reason : err_text(err));
+}
+
 static void evict(struct ws *w, int err)
 {
     log_peer(w, LOG_WARN, "evict", err);
     count_add(err == ERR_BUDGET ? COUNT_evictions_budget : COUNT_evictions_mark, 1);
     w->evicted = true;
     abandon(w);
-    begin_closing(w, err_close_code(err), err_text(err));
+    close_for(w, err);
 }
 
 void ws_close(struct ws *w, int err)
 {
-    if (w->state != WS_OPEN)
-        return;
-    begin_closing(w, err_close_code(err), err_text(err));
+    if (w->state == WS_OPEN)
+        close_for(w, err);
 }
 
 static void reset(struct ws *w, int err)
@@ -452,7 +465,7 @@ void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub
     link_init(&shared->closing);
 }
 
-void ws_open(struct ws_shared *shared, const struct ws_start *start)
+struct ws *ws_open(struct ws_shared *shared, const struct ws_start *start)
 {
     struct ws *w = mem_zero(sizeof *w);
     w->shared = shared;
@@ -470,8 +483,11 @@ void ws_open(struct ws_shared *shared, const struct ws_start *start)
     hub_join(shared->hub, start->topic, &w->member);
     shared->open_count++;
     count_add(COUNT_connections_open, 1);
+    if (start->turned_away < 0)
+        ws_close(w, start->turned_away);
     if (start->rest_size > 0)
         settle_receive(w, conn_take(&w->conn, start->rest, start->rest_size, &shared->limits, got));
+    return w;
 }
 
 struct member *ws_member(struct ws *w)

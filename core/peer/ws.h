@@ -41,6 +41,8 @@ struct ws_shared {
     uint64_t slow_after_ns;
     uint64_t ping_interval_ns; /* 0: no pings */
     uint64_t ping_timeout_ns;
+    /* Over which clients that are closed with 1012 or 1013 are told to come back; 0: they are told why. */
+    uint64_t reconnect_window_ns;
     /* A text or binary message of this client. */
     void (*message)(struct ws_shared *, struct ws *, const struct message *);
 };
@@ -57,10 +59,11 @@ struct ws_start {
     struct deflate_terms deflate;
     uint8_t *rest; /* bytes that came behind the head */
     size_t rest_size;
+    int turned_away; /* 0, or the ERR_ to close it with before any of that is heard */
 };
 
-/* Subscribes it to the topic. It frees itself. */
-void ws_open(struct ws_shared *shared, const struct ws_start *start);
+/* Subscribes it to the topic. It frees itself, at the end of this turn at the earliest. */
+struct ws *ws_open(struct ws_shared *shared, const struct ws_start *start);
 
 struct member *ws_member(struct ws *w);
 uint64_t ws_key(const struct ws *w);

@@ -24,10 +24,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Every connection is looked at ten times a second, a few at each tick; above 1,000 connections less often,
  * so that the cost is bounded. */
 enum { SAMPLES_A_TICK = 100 };
+
+/* A replay of history comes in messages of this size. */
+enum { WELCOME_MESSAGE = 16 * 1024 };
 static const double TICK_S = 0.01, SAMPLE_EVERY_S = 0.1;
 
 struct wsb_server {
@@ -43,6 +47,8 @@ struct wsb_server {
     struct door *door;
     struct feed_owner feed_owner;
     struct feed *feed;
+    struct cast welcome; /* its payload is welcome_text; its frames are of this turn */
+    char welcome_text[WELCOME_MESSAGE];
     ev_timer tick;
     struct rng rng;
     uint64_t ticked_ns;
@@ -122,6 +128,33 @@ static int admit(struct door_owner *owner, const struct arrival *a)
     return s->shared.open_count >= c->max_connections ? ERR_CAPACITY : 0;
 }
 
+/* The same bytes for all that come in during one turn. */
+static struct cast welcome_of(struct wsb_server *s, size_t size)
+{
+    return (struct cast){.payload = {s->welcome_text, size},
+                         .text = true,
+                         .key = cast_key(SLICE("welcome")),
+                         .now_ns = loop_now_ns(s->loop),
+                         .encode = encode,
+                         .owner = s};
+}
+
+static void welcome(struct wsb_server *s, struct member *member)
+{
+    uint64_t left = s->config.welcome_size;
+    if (s->welcome.now_ns != loop_now_ns(s->loop)) {
+        cast_done(&s->welcome);
+        s->welcome = welcome_of(s, WELCOME_MESSAGE);
+    }
+    for (; left >= WELCOME_MESSAGE; left -= WELCOME_MESSAGE)
+        member->deliver(member, &s->welcome);
+    if (left > 0) {
+        struct cast last = welcome_of(s, (size_t)left);
+        member->deliver(member, &last);
+        cast_done(&last);
+    }
+}
+
 /* A publisher names the key of its messages (?key=NAME), or they all have that of their topic. */
 static void enter(struct door_owner *owner, const struct arrival *a)
 {
@@ -136,8 +169,10 @@ static void enter(struct door_owner *owner, const struct arrival *a)
         .deflate = a->deflate,
         .rest = a->rest,
         .rest_size = a->rest_size,
+        .turned_away = a->turned_away,
     };
-    ws_open(&s->shared, &start);
+    struct ws *w = ws_open(&s->shared, &start);
+    welcome(s, ws_member(w));
 }
 
 /* What the other rooms see of the options. */
@@ -160,12 +195,20 @@ static void apply(struct wsb_server *s)
     s->shared.slow_after_ns = c->slow_after;
     s->shared.ping_interval_ns = c->ping_interval;
     s->shared.ping_timeout_ns = c->ping_timeout;
+    s->shared.reconnect_window_ns = c->reconnect_window;
+    /* Who is still on the way in when it ends has as long as those that are closed. */
+    uint64_t most_ns = s->leaving == 0 ? UINT64_MAX : c->evict_grace;
     s->door_config = (struct door_config){
         .head = {.bytes = c->max_head, .headers = c->max_headers},
         .max_handshakes = c->max_handshakes,
-        .tls_timeout_ns = c->tls_timeout,
-        .handshake_timeout_ns = c->handshake_timeout,
-        .sock = {c->send_buffer, c->receive_buffer, c->notsent_lowat},
+        .tls_timeout_ns = least(c->tls_timeout, most_ns),
+        .handshake_timeout_ns = least(c->handshake_timeout, most_ns),
+        .gate = {.sock = {c->send_buffer, c->receive_buffer, c->notsent_lowat}, .rate = c->accept_rate},
+        .lookup = {.slots = c->auth_slots, .time_ns = c->auth_time},
+        .lookup_queue = c->auth_queue,
+        .lookup_overflow = (enum door_overflow)c->auth_overflow,
+        .skip_abandoned = c->auth_abandoned == 1,
+        .reconnect_window_ns = c->reconnect_window,
         .tls = s->tls,
         .addresses = s->addresses,
         .deflate = config_deflate(c->deflate, c->deflate_takeover, c->deflate_bits),
@@ -216,12 +259,11 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     schedule_tick(s);
     ws_expire(&s->shared);
     sample(s);
-    if (s->leaving == 0) {
-        door_tick(s->door);
+    door_tick(s->door);
+    if (s->leaving == 0)
         return;
-    }
     leave_step(s);
-    if (ws_none_left(&s->shared) && s->done != NULL) {
+    if (ws_none_left(&s->shared) && door_empty(s->door) && s->done != NULL) {
         void (*done)(void *) = s->done;
         s->done = NULL;
         done(s->done_arg);
@@ -231,7 +273,8 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
 static int listen_at(struct wsb_server *s, char *why, size_t why_size)
 {
     const struct server_config *c = &s->config;
-    int fd = sock_listen(c->host.at, (uint16_t)c->port, (int)c->backlog, c->receive_buffer);
+    int fd = (c->reuse_port ? sock_listen_shared : sock_listen)(c->host.at, (uint16_t)c->port,
+                                                                (int)c->backlog, c->receive_buffer);
     if (fd == ERR_OPTION_VALUE)
         snprintf(why, why_size, "host: '%s' is not accepted; give a numeric address or localhost",
                  c->host.at);
@@ -256,6 +299,8 @@ static bool check(const struct server_config *c, char *why, size_t why_size)
         {"max_headers", c->max_headers, 1, HTTP1_HEADERS_MAX},
         {"max_per_address", c->max_per_address, 0, UINT32_MAX},
         {"max_handshakes", c->max_handshakes, 1, UINT32_MAX},
+        {"auth_slots", c->auth_slots, 1, UINT32_MAX},
+        {"welcome_size", c->welcome_size, 0, UINT32_MAX},
         {"deflate_bits", c->deflate_bits, DEFLATE_BITS_MIN, DEFLATE_BITS_MAX},
         {"tls_timeout", c->tls_timeout, 1, INT64_MAX},
         {"message_timeout", c->message_timeout, 1, INT64_MAX},
@@ -296,6 +341,7 @@ static int prepare_tls(struct wsb_server *s, char *why, size_t why_size)
     const struct server_config *c = &s->config;
     struct tls_options options = {.server = true,
                                   .certificate = c->tls.at,
+                                  .auto_rsa = c->tls_auto_key == 1,
                                   .key = c->tls_key.at,
                                   .resume = c->tls_tickets,
                                   .only_1_3 = c->tls_min == 1};
@@ -342,6 +388,13 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
         goto no_door;
     s->port = sock_port(fd);
     s->door = door_new(s->loop, fd, &s->door_owner, &s->door_config);
+    if (s->door == NULL) {
+        snprintf(why, why_size, "timerfd_create: %s", strerror(errno));
+        close(fd);
+        goto no_door;
+    }
+    for (size_t i = 0; i < WELCOME_MESSAGE; i++)
+        s->welcome_text[i] = (char)('a' + i % 26);
     run_feed(s, s->config.feed_rate);
     log_line(LOG_INFO, "listening on %s port %u", s->config.host.at, s->port);
     rng_seed(&s->rng, clock_now_ns());
@@ -398,7 +451,8 @@ static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done
     s->done = done;
     s->done_arg = arg;
     run_feed(s, 0);
-    door_shut(s->door);
+    apply(s);
+    door_shut(s->door, err);
     leave_step(s);
 }
 
@@ -437,6 +491,7 @@ void wsb_server_free(struct wsb_server *s)
     feed_free(s->feed);
     door_free(s->door);
     ws_reset_all(&s->shared);
+    cast_done(&s->welcome);
     loop_free(s->loop);
     hub_free(s->hub);
     address_table_free(s->addresses);

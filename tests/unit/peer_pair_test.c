@@ -114,7 +114,7 @@ static void open_door(void)
     door_config = (struct door_config){.head = {8192, HTTP1_HEADERS_MAX},
                                        .max_handshakes = 100,
                                        .handshake_timeout_ns = NS_PER_S,
-                                       .sock = small,
+                                       .gate = {.sock = small},
                                        .addresses = ws.addresses,
                                        .subprotocols = ""};
     shared.url = (struct url){.host = "127.0.0.1", .port = sock_port(listening), .target = "/t"};
@@ -264,7 +264,7 @@ static void a_refused_client_ends_without_having_been_open(void **state)
 static void nobody_listens(void **state)
 {
     (void)state;
-    door_shut(door);
+    door_shut(door, ERR_DRAIN);
     connect_to(0, "/t");
     assert_true(peer[0].ended);
     assert_false(peer[0].was_open);
