@@ -41,7 +41,7 @@ const char *wsb_error_text(int error);
 
 struct wsb_option {
     const char *name;
-    const char *type;     /* count size duration rate byte_rate boolean text choice */
+    const char *type;     /* count size duration rate byte_rate ratio boolean text choice */
     const char *fallback; /* the default, as one would write it */
     const char *choices;  /* "a|b|c" where type is choice, else "" */
     const char *help;
@@ -73,17 +73,32 @@ void wsb_server_stop(struct wsb_server *server, void (*done)(void *arg), void *a
 /* Resets what is still connected. NULL is accepted. */
 void wsb_server_free(struct wsb_server *server);
 
-/* What a swarm tells its owner, each at most once. Either may be NULL. */
+/* A client of a swarm with reconnect=script that has to be told how long to wait. */
+struct wsb_swarm_lost {
+    uint64_t client;      /* from 0 up to clients - 1 */
+    uint64_t attempt;     /* which one it would make, from 1 up; 1 is the first since it was open */
+    uint64_t previous_ms; /* how long it waited before the attempt that failed, 0 where that was no retry */
+    int code; /* the close code as it saw it, 1006 for none; the HTTP status where that refused it */
+};
+
+/* What a swarm tells its owner, connected and finished at most once. Each may be NULL. */
 struct wsb_swarm_events {
-    void (*connected)(void *arg, uint64_t opened, uint64_t failed); /* every client is up or has failed */
-    void (*finished)(void *arg);                                    /* the publishing schedule is over */
+    /* Every client was open once or will not try again: opened those, failed these. */
+    void (*connected)(void *arg, uint64_t opened, uint64_t failed);
+    void (*finished)(void *arg); /* the publishing schedule is over */
     void *arg;
+    /* reconnect=script: these wait until wsb_swarm_retry, however long it takes; false to be asked again a
+     * little later. At most 200 at once, at the end of a turn of the loop. */
+    bool (*retries)(void *arg, const struct wsb_swarm_lost *lost, size_t count);
 };
 
 /* Begins to connect its clients at connect_rate. NULL when a setting is wrong. */
 struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *settings,
                                 const struct wsb_swarm_events *events, char *why, size_t why_size);
 int wsb_swarm_set(struct wsb_swarm *swarm, const char *const *settings, char *why, size_t why_size);
+/* Answers `retries`: "CLIENT=MS" settings, milliseconds, or "CLIENT=never"; all of them or, on error, none. A
+ * client that does not wait for an answer is passed over. */
+int wsb_swarm_retry(struct wsb_swarm *swarm, const char *const *answers, char *why, size_t why_size);
 /* Time zero of stalls, slow reading and the publishing schedule. */
 void wsb_swarm_start(struct wsb_swarm *swarm);
 /* Closes every client with 1000; done(arg) once all are closed. */

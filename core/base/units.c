@@ -26,6 +26,7 @@ static const struct unit bytes[] = {
 static const struct unit times[] = {
     {"ns", 1}, {"us", NS_PER_US}, {"ms", NS_PER_MS}, {"s", NS_PER_S}, {"m", 60e9}, {"h", 3600e9},
 };
+static const struct unit ratios[] = {{"", 1}, {"%", 0.01}};
 static const struct unit whole[] = {{"", 1}};
 static const struct unit per_second[] = {{"/s", 1}, {"/m", 60}, {"/h", 3600}, {"", 1}};
 
@@ -48,6 +49,7 @@ static const struct kind {
                    "a rate, such as 200/s or 30/m"},
     [UNIT_BYTE_RATE] = {bytes, COUNT_OF(bytes), 4, per_second, COUNT_OF(per_second) - 1, " ",
                         "bytes in a time, such as 64KiB/s"},
+    [UNIT_RATIO] = {ratios, COUNT_OF(ratios), 1, whole, 1, "", "a ratio, such as 1.6 or 50%"},
 };
 
 /* The factor of the unit called exactly that, 0 when there is none. */

@@ -9,8 +9,9 @@
  * DURATION    "250ms", "2s", "1.5m", "1h", "10us", "0"     nanoseconds
  * RATE        "200/s", "30/m", "200" (a second)            events per second
  * BYTE_RATE   "64KiB/s", "4096/s"                          bytes per second
+ * RATIO       "1.6", "50%"                                1
  * Whole numbers for COUNT; KiB MiB GiB are powers of 1024, kB MB GB and k M powers of 1000. */
-enum unit_kind { UNIT_COUNT, UNIT_SIZE, UNIT_DURATION, UNIT_RATE, UNIT_BYTE_RATE, UNIT_KINDS };
+enum unit_kind { UNIT_COUNT, UNIT_SIZE, UNIT_DURATION, UNIT_RATE, UNIT_BYTE_RATE, UNIT_RATIO, UNIT_KINDS };
 
 /* 0 and the value, or ERR_OPTION_VALUE (junk, negative, missing or unknown unit, above 2^53, not finite). */
 int units_parse(enum unit_kind kind, const char *text, double *ret_value);

@@ -79,7 +79,7 @@ static double scale(enum unit_kind kind)
 
 static enum unit_kind check_kind(lua_State *L, int index)
 {
-    static const char *const names[] = {"count", "size", "duration", "rate", "byte_rate", NULL};
+    static const char *const names[] = {"count", "size", "duration", "rate", "byte_rate", "ratio", NULL};
     return (enum unit_kind)luaL_checkoption(L, index, NULL, names);
 }
 

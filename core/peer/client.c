@@ -4,8 +4,10 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "net/tls.h"
+#include "peer/hint.h"
 #include "wire/upgrade.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -79,15 +81,16 @@ static void peer_closes(struct client *c, const struct message *message)
 {
     count_close_seen(message->close_code);
     c->code = message->close_code;
+    c->heard.window_ns = hint_window_ns(message);
     if (c->state == CLIENT_OPEN)
         begin_closing(c, message->close_code == 1005 ? 1000 : message->close_code);
 }
 
-static void answer_ping(struct client *c, const struct message *ping)
+static void push_urgent(struct client *c, enum frame_opcode opcode, const void *payload, size_t size)
 {
     uint8_t mask[4];
-    conn_push_urgent(&c->conn, message_frame(FRAME_PONG, ping->at, ping->size, new_mask(c, mask),
-                                             loop_now_ns(c->shared->loop)));
+    conn_push_urgent(&c->conn,
+                     message_frame(opcode, payload, size, new_mask(c, mask), loop_now_ns(c->shared->loop)));
     flush_later(c);
 }
 
@@ -99,7 +102,7 @@ static bool got(struct conn *conn, const struct message *message)
     case MESSAGE_PONG: break;
     case MESSAGE_PING:
         if (c->state == CLIENT_OPEN)
-            answer_ping(c, message);
+            push_urgent(c, FRAME_PONG, message->at, message->size);
         break;
     case MESSAGE_CLOSE: peer_closes(c, message); break;
     case MESSAGE_TEXT:
@@ -126,6 +129,12 @@ static void fail(struct client *c, int err)
     stream_ended(c);
 }
 
+static void hear(struct client *c)
+{
+    c->heard_ns = loop_now_ns(c->shared->loop);
+    c->pinged_ns = 0;
+}
+
 static void receive(struct client *c)
 {
     if (c->allowance == 0) {
@@ -139,6 +148,8 @@ static void receive(struct client *c)
         fail(c, (int)size);
     } else {
         count_add(COUNT_bytes_received, (uint64_t)size);
+        if (size > 0)
+            hear(c);
         if (c->allowance != UINT64_MAX)
             c->allowance -= (uint64_t)size;
     }
@@ -149,12 +160,21 @@ static void open_now(struct client *c, uint8_t *rest, size_t size)
     c->state = CLIENT_OPEN;
     c->was_open = true;
     count_time(HIST_connect_time, loop_refresh(c->shared->loop) - c->began_ns);
+    hear(c);
     c->shared->opened(c);
     count_add(COUNT_bytes_received, size);
     int err = size > 0 ? conn_take(&c->conn, rest, size, &c->shared->limits, got) : 0;
     if (err < 0)
         fail(c, err);
     forget_handshake(c);
+}
+
+static void note_refusal(struct client *c, const struct http1_head *response)
+{
+    if (response->status == 101)
+        return;
+    c->heard.status = response->status;
+    c->heard.retry_after_ns = hint_retry_after_ns(response);
 }
 
 /* Whether the response lets the client in; what was agreed holds from now on. */
@@ -187,6 +207,8 @@ static void receive_head(struct client *c)
     int used = http1_response((const char *)head->at, head->size, &limits, &c->handshake->scan, &response);
     if (used == 0)
         return;
+    if (used > 0)
+        note_refusal(c, &response);
     if (used < 0 || !accepted(c, &response))
         end(c, 1006);
     else
@@ -245,7 +267,9 @@ static void secure(struct client *c)
 
 static void connected(struct client *c)
 {
-    if (sock_error(c->conn.stream.fd) != 0) {
+    int error = sock_error(c->conn.stream.fd);
+    if (error != 0) {
+        c->refused = error == ECONNREFUSED || error == ECONNRESET;
         end(c, 1006);
     } else if (c->shared->tls == NULL) {
         send_request(c);
@@ -346,6 +370,29 @@ void client_close(struct client *c, int code)
         begin_closing(c, code);
         return;
     }
+}
+
+void client_listen(struct client *c, uint64_t interval_ns, uint64_t timeout_ns)
+{
+    uint64_t now_ns = loop_now_ns(c->shared->loop);
+    bool open = c->state == CLIENT_OPEN;
+    if ((!open && c->state != CLIENT_CLOSING) || interval_ns == 0)
+        return;
+    if (c->allowance == 0) {
+        hear(c);
+    } else if (c->pinged_ns > 0 && now_ns - c->pinged_ns >= timeout_ns) {
+        stream_ended(c);
+    } else if (c->pinged_ns == 0 && now_ns - c->heard_ns >= interval_ns) {
+        c->pinged_ns = now_ns;
+        if (open) /* after a Close no frame may follow, but it is waited for all the same */
+            push_urgent(c, FRAME_PING, NULL, 0);
+    }
+}
+
+void client_give_up(struct client *c)
+{
+    if (c->state != CLIENT_IDLE)
+        stream_ended(c);
 }
 
 void client_abort(struct client *c)

@@ -47,6 +47,13 @@ struct client_shared {
     void (*ended)(struct client *, bool was_open, int code);
 };
 
+/* What the server's answer or Close said, for who comes back; all 0 where it said nothing. */
+struct client_heard {
+    int status;              /* of an HTTP answer other than 101 */
+    uint64_t retry_after_ns; /* its Retry-After */
+    uint64_t window_ns;      /* of a Close: see peer/hint */
+};
+
 struct client {
     struct conn conn;
     struct turn turn;
@@ -56,11 +63,15 @@ struct client {
     uint64_t allowance; /* bytes it may still read, UINT64_MAX without limit */
     enum client_state state;
     bool was_open;
+    bool refused; /* there was nobody to connect to, or it was reset before it was made */
     int code;
+    uint64_t heard_ns;  /* when the last bytes came, from OPEN on */
+    uint64_t pinged_ns; /* when a ping left that nothing has been heard since, else 0 */
+    struct client_heard heard;
 };
 
-/* Begins to connect. 0, or ERR_SYSTEM when not even a socket is to be had (errno); `ended` is not called
- * then. */
+/* Begins to connect, with nothing left of a connection before. 0, or ERR_SYSTEM when not even a socket is to
+ * be had, or nobody listens (errno); c is as it was then, and `ended` is not called. */
 int client_connect(struct client *c, struct client_shared *shared);
 /* Queues a message; it leaves at the end of the turn. Only while OPEN. */
 void client_send(struct client *c, enum frame_opcode opcode, const void *payload, size_t size);
@@ -68,6 +79,11 @@ void client_send(struct client *c, enum frame_opcode opcode, const void *payload
 void client_allow(struct client *c, uint64_t bytes);
 /* Sends a Close; the end comes with the answer. Before the upgrade it ends at once. */
 void client_close(struct client *c, int code);
+/* Looks at the silence: after interval_ns (0: never) it sends a ping, and timeout_ns later it gives up. One
+ * that does not read does not hear either: its time counts from when it reads again. */
+void client_listen(struct client *c, uint64_t interval_ns, uint64_t timeout_ns);
+/* Ends at once, by a plain close: it has waited long enough. */
+void client_give_up(struct client *c);
 /* Ends at once, with a reset. */
 void client_abort(struct client *c);
 /* Whether the far end is gone though nobody reads. */

@@ -60,7 +60,7 @@ const char *config_type_name(enum option_type type)
     static const char *const names[] = {
         [OPTION_COUNT] = "count", [OPTION_SIZE] = "size",           [OPTION_DURATION] = "duration",
         [OPTION_RATE] = "rate",   [OPTION_BYTE_RATE] = "byte_rate", [OPTION_BOOLEAN] = "boolean",
-        [OPTION_TEXT] = "text",   [OPTION_CHOICE] = "choice",
+        [OPTION_TEXT] = "text",   [OPTION_CHOICE] = "choice",       [OPTION_RATIO] = "ratio",
     };
     return names[type];
 }
@@ -116,7 +116,7 @@ static int store_number(const struct option *o, const char *value, void *field)
     double number;
     if (units_parse((enum unit_kind)o->type, value, &number) < 0)
         return ERR_OPTION_VALUE;
-    if (o->type == OPTION_RATE || o->type == OPTION_BYTE_RATE)
+    if (o->type == OPTION_RATE || o->type == OPTION_BYTE_RATE || o->type == OPTION_RATIO)
         *(double *)field = number;
     else
         *(uint64_t *)field = (uint64_t)number;
@@ -131,7 +131,8 @@ static int store(const struct option *o, const char *value, void *field)
     case OPTION_SIZE:
     case OPTION_DURATION:
     case OPTION_RATE:
-    case OPTION_BYTE_RATE: return store_number(o, value, field);
+    case OPTION_BYTE_RATE:
+    case OPTION_RATIO: return store_number(o, value, field);
     case OPTION_BOOLEAN:
         if ((parsed = parse_boolean(value)) < 0)
             return ERR_OPTION_VALUE;
@@ -158,7 +159,8 @@ static const char *accepted(const struct option *o)
     case OPTION_SIZE:
     case OPTION_DURATION:
     case OPTION_RATE:
-    case OPTION_BYTE_RATE: return units_accepted((enum unit_kind)o->type);
+    case OPTION_BYTE_RATE:
+    case OPTION_RATIO: return units_accepted((enum unit_kind)o->type);
     case OPTION_BOOLEAN: return "true or false";
     case OPTION_CHOICE: return o->choices;
     case OPTION_TEXT: return "text of up to 255 bytes";

@@ -16,6 +16,7 @@ enum option_type {
     OPTION_DURATION = UNIT_DURATION,
     OPTION_RATE = UNIT_RATE,
     OPTION_BYTE_RATE = UNIT_BYTE_RATE,
+    OPTION_RATIO = UNIT_RATIO,
     OPTION_BOOLEAN = UNIT_KINDS,
     OPTION_TEXT,
     OPTION_CHOICE
@@ -35,6 +36,7 @@ struct option_text {
 #define OPTION_FIELD_DURATION  uint64_t
 #define OPTION_FIELD_RATE      double
 #define OPTION_FIELD_BYTE_RATE double
+#define OPTION_FIELD_RATIO     double
 #define OPTION_FIELD_BOOLEAN   bool
 #define OPTION_FIELD_TEXT      struct option_text
 #define OPTION_FIELD_CHOICE    int

@@ -2,9 +2,11 @@
  *
  *     CONNECTING (at connect_rate) -> connected() -> start -> stalls, slow reading, publishing -> finished()
  *
- * A client waits in `coming` until its upgrade, stands in `up` while it is open, then in no list. */
+ * A client waits in `coming` until its upgrade, stands in `up` while it is open, then in no list: it may come
+ * back then, see role/retry. What it has seen of a sequence stays with it. */
 #include "role/config.h"
 #include "role/feed.h"
+#include "role/retry.h"
 #include "role/sequence.h"
 #include "base/clock.h"
 #include "base/count.h"
@@ -31,8 +33,11 @@ static const uint64_t STOP_GRACE_NS = 2 * NS_PER_S;
 struct swarm_client {
     struct client client;
     struct link link;
+    struct retry retry;
     struct sequence sequence;
-    bool orphaned; /* its connection has ended while it was not reading */
+    uint64_t lost_ns; /* when its connection was lost, 0 unless it is on its way back */
+    bool orphaned;    /* its connection has ended while it was not reading */
+    bool settled;     /* was open once, or will never be */
 };
 
 struct wsb_swarm {
@@ -40,6 +45,7 @@ struct wsb_swarm {
     struct loop *loop;
     struct rng rng;
     struct client_shared shared;
+    struct retry_shared retries;
     struct wsb_swarm_events events;
     struct feed_owner feed_owner;
     struct feed *feed;
@@ -48,7 +54,8 @@ struct wsb_swarm {
     struct link coming; /* oldest first: all have the same time to finish */
     struct link up;
     uint64_t started; /* clients whose connection was begun */
-    uint64_t settled; /* clients that came up or failed */
+    uint64_t settled; /* clients that were open once or failed for good */
+    uint64_t came_up; /* the former */
     uint64_t connect_ns;
     uint64_t start_ns;   /* 0 before start */
     bool unbounded;      /* every client reads all there is */
@@ -66,11 +73,39 @@ static struct wsb_swarm *swarm_of(struct client *c)
     return LIST_OF(c->shared, struct wsb_swarm, shared);
 }
 
-static void settle_one(struct wsb_swarm *s)
+static void settle(struct wsb_swarm *s, struct swarm_client *sc, bool up)
 {
+    if (sc->settled)
+        return;
+    sc->settled = true;
     s->settled++;
+    s->came_up += up;
     if (s->settled == s->config.clients && s->events.connected != NULL)
-        s->events.connected(s->events.arg, count_get(COUNT_clients_opened), count_get(COUNT_clients_failed));
+        s->events.connected(s->events.arg, s->came_up, s->settled - s->came_up);
+}
+
+static void on_over(struct retry *r)
+{
+    struct wsb_swarm *s = LIST_OF(r->shared, struct wsb_swarm, retries);
+    settle(s, LIST_OF(r, struct swarm_client, retry), false);
+}
+
+static void come_back(struct wsb_swarm *s, struct swarm_client *sc, int code,
+                      const struct client_heard *heard)
+{
+    if (s->stopping)
+        settle(s, sc, false);
+    else
+        retry_after(&sc->retry, code, heard);
+}
+
+/* The time to come back counts from the loss of a connection: one that never was is not waited for. */
+static void note_return(struct wsb_swarm *s, struct swarm_client *sc)
+{
+    if (sc->lost_ns > 0)
+        count_time(HIST_reconnect_time, loop_now_ns(s->loop) - sc->lost_ns);
+    sc->lost_ns = 0;
+    retry_opened(&sc->retry);
 }
 
 static void on_opened(struct client *c)
@@ -78,24 +113,37 @@ static void on_opened(struct client *c)
     struct wsb_swarm *s = swarm_of(c);
     struct swarm_client *sc = LIST_OF(c, struct swarm_client, client);
     list_append(&s->up, &sc->link);
+    sc->orphaned = false;
+    note_return(s, sc);
+    if (!s->unbounded)
+        client_allow(c, 0); /* until the next tick hands out what it may read */
     count_add(COUNT_clients_opened, 1);
     count_add(COUNT_clients_open, 1);
-    settle_one(s);
+    settle(s, sc, true);
+}
+
+static void note_loss(struct wsb_swarm *s, struct swarm_client *sc)
+{
+    count_sub(COUNT_clients_open, 1);
+    count_add(COUNT_clients_closed, 1);
+    count_add(COUNT_clients_lost, !s->stopping);
+    sc->lost_ns = loop_now_ns(s->loop);
 }
 
 static void on_ended(struct client *c, bool was_open, int code)
 {
-    (void)code;
     struct wsb_swarm *s = swarm_of(c);
-    link_remove(&LIST_OF(c, struct swarm_client, client)->link);
+    struct swarm_client *sc = LIST_OF(c, struct swarm_client, client);
+    link_remove(&sc->link);
     client_release(c);
     if (was_open) {
-        count_sub(COUNT_clients_open, 1);
-        count_add(COUNT_clients_closed, 1);
-        return;
+        note_loss(s, sc);
+    } else {
+        count_add(COUNT_clients_failed, 1);
+        count_add(COUNT_clients_refused, c->refused);
+        count_add(COUNT_clients_answered, c->heard.status > 0);
     }
-    count_add(COUNT_clients_failed, 1);
-    settle_one(s);
+    come_back(s, sc, code, &c->heard);
 }
 
 static void note_sequence(struct swarm_client *sc, uint64_t number)
@@ -164,19 +212,44 @@ static void on_finished(struct feed_owner *owner)
         s->events.finished(s->events.arg);
 }
 
+static void connect_one(struct wsb_swarm *s, struct swarm_client *sc)
+{
+    static const struct client_heard nothing;
+    count_add(COUNT_clients_started, 1);
+    if (client_connect(&sc->client, &s->shared) == 0) {
+        list_append(&s->coming, &sc->link);
+        return;
+    }
+    count_add(COUNT_clients_failed, 1);
+    count_add(COUNT_clients_refused, errno == ECONNREFUSED);
+    come_back(s, sc, 1006, &nothing);
+}
+
+static void on_again(struct retry *r)
+{
+    connect_one(LIST_OF(r->shared, struct wsb_swarm, retries), LIST_OF(r, struct swarm_client, retry));
+}
+
+static bool on_ask(struct retry_shared *retries, struct retry *const *asked, size_t count)
+{
+    struct wsb_swarm *s = LIST_OF(retries, struct wsb_swarm, retries);
+    struct wsb_swarm_lost lost[RETRY_ASKED_MAX];
+    for (size_t i = 0; i < count; i++) {
+        const struct retry *r = asked[i];
+        const struct swarm_client *sc = LIST_OF(asked[i], struct swarm_client, retry);
+        lost[i] = (struct wsb_swarm_lost){.client = (uint64_t)(sc - s->client),
+                                          .attempt = r->backoff.attempts,
+                                          .previous_ms = r->waited_ns / NS_PER_MS,
+                                          .code = r->code};
+    }
+    return s->events.retries(s->events.arg, lost, count);
+}
+
 static void connect_due(struct wsb_swarm *s, uint64_t now_ns)
 {
     double due = s->config.connect_rate * (double)(now_ns - s->connect_ns) / NS_PER_S;
-    while (s->started < s->config.clients && (double)s->started <= due) {
-        struct swarm_client *sc = &s->client[s->started++];
-        count_add(COUNT_clients_started, 1);
-        if (client_connect(&sc->client, &s->shared) == 0) {
-            list_append(&s->coming, &sc->link);
-        } else {
-            count_add(COUNT_clients_failed, 1);
-            settle_one(s);
-        }
-    }
+    while (s->started < s->config.clients && (double)s->started <= due)
+        connect_one(s, &s->client[s->started++]);
 }
 
 static void expire_coming(struct wsb_swarm *s, uint64_t now_ns)
@@ -186,7 +259,8 @@ static void expire_coming(struct wsb_swarm *s, uint64_t now_ns)
         if (now_ns - sc->client.began_ns < s->config.connect_timeout)
             return;
         link_remove(&sc->link);
-        client_abort(&sc->client);
+        count_add(COUNT_clients_expired, 1);
+        client_give_up(&sc->client);
     }
 }
 
@@ -237,6 +311,16 @@ static void behave(struct wsb_swarm *s, uint64_t now_ns)
     count_set(COUNT_clients_stalled, stalled);
 }
 
+/* Each client once a second, as above. */
+static void listen_all(struct wsb_swarm *s)
+{
+    const struct swarm_config *c = &s->config;
+    if (c->ping_interval == 0)
+        return;
+    for (uint64_t i = s->ticks % TICKS_A_SECOND; i < s->started; i += TICKS_A_SECOND)
+        client_listen(&s->client[i].client, c->ping_interval, c->ping_timeout);
+}
+
 static void stop_step(struct wsb_swarm *s, uint64_t now_ns)
 {
     if (now_ns - s->stop_ns >= STOP_GRACE_NS)
@@ -262,6 +346,8 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     }
     connect_due(s, now_ns);
     behave(s, now_ns);
+    listen_all(s);
+    retry_ask(&s->retries);
 }
 
 static bool check(const struct swarm_config *c, struct url *ret_url, char *why, size_t why_size)
@@ -316,11 +402,29 @@ static int prepare_tls(struct wsb_swarm *s, char *why, size_t why_size)
     return s->shared.tls != NULL ? 0 : ERR_TLS;
 }
 
+static int prepare_retries(struct wsb_swarm *s, const struct wsb_swarm_events *events, char *why,
+                           size_t why_size)
+{
+    int err = retry_configure(&s->retries, &s->config, why, why_size);
+    if (err < 0)
+        return err;
+    if (s->retries.policy == RETRY_SCRIPT && (events == NULL || events->retries == NULL)) {
+        snprintf(why, why_size, "reconnect: 'script' is not accepted without somebody to ask; give another");
+        return ERR_OPTION_VALUE;
+    }
+    s->retries.again = on_again;
+    s->retries.over = on_over;
+    s->retries.ask = on_ask;
+    return 0;
+}
+
 static void make_clients(struct wsb_swarm *s)
 {
     s->client = mem_zero(s->config.clients * sizeof *s->client);
-    for (uint64_t i = 0; i < s->config.clients; i++)
+    for (uint64_t i = 0; i < s->config.clients; i++) {
         link_init(&s->client[i].link);
+        retry_init(&s->client[i].retry, &s->retries);
+    }
     link_init(&s->coming);
     link_init(&s->up);
 }
@@ -331,7 +435,8 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     struct wsb_swarm *s = mem_zero(sizeof *s);
     config_defaults(ROLE_SWARM, &s->config);
     if (config_set_all(ROLE_SWARM, &s->config, settings, false, why, why_size) < 0 ||
-        !check(&s->config, &s->shared.url, why, why_size) || prepare_tls(s, why, why_size) < 0)
+        !check(&s->config, &s->shared.url, why, why_size) || prepare_retries(s, events, why, why_size) < 0 ||
+        prepare_tls(s, why, why_size) < 0)
         goto failed;
     s->loop = loop_new(loop);
     s->feed_owner = (struct feed_owner){on_publish, on_finished};
@@ -344,6 +449,7 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
         s->events = *events;
     rng_seed(&s->rng, s->config.seed);
     share(s);
+    retry_start(&s->retries, s->loop, &s->config);
     make_clients(s);
     s->unbounded = true;
     s->connect_ns = loop_now_ns(s->loop);
@@ -362,6 +468,21 @@ failed:
 int wsb_swarm_set(struct wsb_swarm *s, const char *const *settings, char *why, size_t why_size)
 {
     return config_set_all(ROLE_SWARM, &s->config, settings, true, why, why_size);
+}
+
+int wsb_swarm_retry(struct wsb_swarm *s, const char *const *answers, char *why, size_t why_size)
+{
+    uint64_t client, wait_ns;
+    for (const char *const *at = answers; at != NULL && *at != NULL; at++) {
+        if (retry_read_answer(*at, &client, &wait_ns) < 0 || client >= s->config.clients) {
+            snprintf(why, why_size, "retry: '%s' is not accepted; give CLIENT=MS or CLIENT=never", *at);
+            return ERR_OPTION_VALUE;
+        }
+    }
+    for (; answers != NULL && *answers != NULL; answers++)
+        if (retry_read_answer(*answers, &client, &wait_ns) == 0)
+            retry_answer(&s->client[client].retry, wait_ns);
+    return 0;
 }
 
 void wsb_swarm_start(struct wsb_swarm *s)
@@ -388,8 +509,10 @@ void wsb_swarm_stop(struct wsb_swarm *s, void (*done)(void *arg), void *arg)
     s->done_arg = arg;
     feed_run(s->feed, &none, s->stop_ns);
     count_set(COUNT_clients_stalled, 0);
-    for (uint64_t i = 0; i < s->started; i++)
+    for (uint64_t i = 0; i < s->started; i++) {
+        retry_cancel(&s->client[i].retry);
         client_close(&s->client[i].client, 1000);
+    }
 }
 
 void wsb_swarm_free(struct wsb_swarm *s)
@@ -402,8 +525,11 @@ void wsb_swarm_free(struct wsb_swarm *s)
         count_sub(COUNT_clients_open, 1);
         count_add(COUNT_clients_closed, 1);
     }
-    for (uint64_t i = 0; i < s->started; i++)
+    for (uint64_t i = 0; i < s->started; i++) {
+        retry_cancel(&s->client[i].retry);
         client_release(&s->client[i].client);
+    }
+    retry_stop(&s->retries);
     loop_free(s->loop);
     tls_context_free(s->shared.tls);
     deflaters_free(&s->shared.deflaters);

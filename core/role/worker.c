@@ -102,6 +102,11 @@ static int swarm_set(struct worker *w, const char *const *settings, char *why, s
     return wsb_swarm_set(w->swarm, settings, why, why_size);
 }
 
+static int swarm_retry(struct worker *w, const char *const *settings, char *why, size_t why_size)
+{
+    return wsb_swarm_retry(w->swarm, settings, why, why_size);
+}
+
 static int swarm_start(struct worker *w, const char *const *settings, char *why, size_t why_size)
 {
     (void)settings, (void)why, (void)why_size;
@@ -131,9 +136,25 @@ static void on_finished(void *arg)
     say("finished", 0, NULL);
 }
 
+/* Many at once may be more than the channel holds; the swarm asks about them again then. */
+static bool on_retries(void *arg, const struct wsb_swarm_lost *lost, size_t count)
+{
+    (void)arg;
+    char text[CTL_SETTINGS_MAX][96];
+    const char *setting[CTL_SETTINGS_MAX + 1];
+    size_t i;
+    for (i = 0; i < count && i < CTL_SETTINGS_MAX; i++) {
+        snprintf(text[i], sizeof text[i], "%llu=%llu %llu %d", (unsigned long long)lost[i].client,
+                 (unsigned long long)lost[i].attempt, (unsigned long long)lost[i].previous_ms, lost[i].code);
+        setting[i] = text[i];
+    }
+    setting[i] = NULL;
+    return ctl_send(CHILD_CHANNEL_FD, "retries", 0, setting) == 0;
+}
+
 static bool swarm_begin(struct worker *w, const char *const *settings, char *why, size_t why_size)
 {
-    struct wsb_swarm_events events = {on_connected, on_finished, w};
+    struct wsb_swarm_events events = {on_connected, on_finished, w, on_retries};
     w->swarm = wsb_swarm_new(w->ev, settings, &events, why, why_size);
     if (w->swarm == NULL)
         return false;

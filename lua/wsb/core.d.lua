@@ -6,7 +6,7 @@
 local core = {}
 
 ---@alias wsb.Role "server"|"swarm"
----@alias wsb.UnitKind "count"|"size"|"duration"|"rate"|"byte_rate"
+---@alias wsb.UnitKind "count"|"size"|"duration"|"rate"|"byte_rate"|"ratio"
 
 ---@class wsb.Event
 ---@field kind "ready"|"notice"|"reply"|"exit"|"signal"|"dial"  -- dial: one of them has something new

@@ -47,13 +47,14 @@ local UNITS = {
   duration = { us = 1e-6, ms = 1e-3, s = 1, m = 60, h = 3600 },
   rate = { [""] = 1, ["/s"] = 1, ["/m"] = 1 / 60, ["/h"] = 1 / 3600 },
   byte_rate = { ["/s"] = 1, ["KiB/s"] = 1024, ["MiB/s"] = 1024 ^ 2 },
+  ratio = { [""] = 1, ["%"] = 0.01 },
 }
 local ACCEPTED = { count = "a whole number, such as 500 or 10k", size = "a size in bytes, such as 64KiB",
   duration = "a duration, such as 250ms", rate = "a rate, such as 200/s",
-  byte_rate = "bytes a second, such as 64KiB/s" }
+  byte_rate = "bytes a second, such as 64KiB/s", ratio = "a ratio, such as 1.6 or 50%" }
 
 function fake.parse(kind, text)
-  local number, unit = tostring(text):match("^([%d.]+)%s*(%a*/?%a*)$")
+  local number, unit = tostring(text):match("^([%d.]+)%s*([%a%%]*/?%a*)$")
   local scale = number and UNITS[kind][unit]
   if not scale and tonumber(text) == 0 then scale = 1 end
   if not scale or not tonumber(number) then return nil, ACCEPTED[kind] end

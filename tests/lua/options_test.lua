@@ -34,6 +34,7 @@ local SPECS = {
   notice = { "tell", true },
   topic = { "where", "feed" },
   queue = { "how", "copy", choices = { "shared", "copy" } },
+  spread = { "how far", "25%" },
 }
 
 t.test("the type is taken from the default", function()
@@ -42,7 +43,7 @@ t.test("the type is taken from the default", function()
     types[o.name] = o.type
   end
   assert.same({ clients = "count", mark = "size", stall_after = "duration", rate = "rate", slow = "byte_rate",
-    echo = "boolean", notice = "boolean", topic = "text", queue = "choice" }, types)
+    echo = "boolean", notice = "boolean", topic = "text", queue = "choice", spread = "ratio" }, types)
 end)
 
 t.test("defaults are values in base units", function()
@@ -51,6 +52,7 @@ t.test("defaults are values in base units", function()
   assert.equal(262144, opt.mark)
   assert.equal(2, opt.stall_after)
   assert.equal(16384, opt.slow)
+  assert.equal(0.25, opt.spread)
   assert.equal(false, opt.echo)
   assert.equal(true, opt.notice)
 end)

@@ -60,6 +60,13 @@ static void good_text_has_its_value(void **state)
         {UNIT_BYTE_RATE, "4096/s", 4096},
         {UNIT_BYTE_RATE, "64KiB/s", 65536},
         {UNIT_BYTE_RATE, "60kB/m", 1000},
+        {UNIT_RATIO, "0", 0},
+        {UNIT_RATIO, "0%", 0},
+        {UNIT_RATIO, "1.6", 1.6},
+        {UNIT_RATIO, "50%", 0.5},
+        {UNIT_RATIO, "12.5%", 0.125},
+        {UNIT_RATIO, "60%", 0.6},
+        {UNIT_RATIO, "100%", 1},
     };
     for (size_t i = 0; i < COUNT_OF(good); i++) {
         double value = -1;
@@ -100,6 +107,8 @@ static void units_of_another_kind_are_refused(void **state)
         {UNIT_SIZE, "1s"},     {UNIT_DURATION, "1"},      {UNIT_DURATION, "250"},   {UNIT_DURATION, "1k"},
         {UNIT_DURATION, "1B"}, {UNIT_RATE, "1KiB/s"},     {UNIT_RATE, "1B"},        {UNIT_RATE, "1s"},
         {UNIT_BYTE_RATE, "1"}, {UNIT_BYTE_RATE, "64KiB"}, {UNIT_BYTE_RATE, "1k/s"}, {UNIT_BYTE_RATE, "1s"},
+        {UNIT_RATIO, "1k"},    {UNIT_RATIO, "50%/s"},     {UNIT_RATIO, "5%%"},      {UNIT_RATIO, "1s"},
+        {UNIT_COUNT, "50%"},   {UNIT_RATE, "50%"},        {UNIT_DURATION, "50%"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         double value;
@@ -159,6 +168,7 @@ static void text_is_short_with_three_digits(void **state)
         {UNIT_RATE, 0.5, "0.5/s"},
         {UNIT_RATE, 2500, "2.5k/s"},
         {UNIT_BYTE_RATE, 65536, "64 KiB/s"},
+        {UNIT_RATIO, 1.6, "1.6"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         char text[32];

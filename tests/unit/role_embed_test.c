@@ -98,7 +98,7 @@ static void set_flag(void *arg)
 /* Five clients, publishing 40 messages in 200 ms once started. */
 static void bring_swarm(uint16_t port)
 {
-    const struct wsb_swarm_events events = {on_connected, on_finished, why};
+    const struct wsb_swarm_events events = {.connected = on_connected, .finished = on_finished, .arg = why};
     char url[64];
     snprintf(url, sizeof url, "url=ws://127.0.0.1:%u/feed", port);
     const char *settings[] = {url, "clients=5", "publish_rate=200/s", "publish_duration=200ms", NULL};

@@ -6,7 +6,7 @@ local core = require "wsb.core"
 local units = {}
 
 ---@type table<string, boolean>
-units.kinds = { count = true, size = true, duration = true, rate = true, byte_rate = true }
+units.kinds = { count = true, size = true, duration = true, rate = true, byte_rate = true, ratio = true }
 
 local INTEGER = { count = true, size = true }
 
@@ -24,7 +24,8 @@ function units.read(kind, value)
   return INTEGER[kind] and math.floor(number) or number
 end
 
-local WRITTEN = { count = "%.0f", size = "%.0f", duration = "%.9fs", rate = "%.9f/s", byte_rate = "%.0f/s" }
+local WRITTEN = { count = "%.0f", size = "%.0f", duration = "%.9fs", rate = "%.9f/s", byte_rate = "%.0f/s",
+  ratio = "%.12f" }
 
 ---Exact text of a value, for a worker to parse (not for people: see core.format).
 ---@param kind wsb.UnitKind
@@ -40,11 +41,12 @@ local SHAPES = {
   { "rate", "^[%d.]+%s*/[smh]$", "" },
   { "size", "^[%d.]+%s*[kKMG]?i?B$", "" },
   { "duration", "^[%d.]+%s*[num]?[smh]$", "" },
+  { "ratio", "^[%d.]+%%$", "" },
 }
 
 ---The kind that a default value suggests.
 ---@param value string|number|boolean
----@return "count"|"size"|"duration"|"rate"|"byte_rate"|"boolean"|"text"
+---@return "count"|"size"|"duration"|"rate"|"byte_rate"|"ratio"|"boolean"|"text"
 function units.infer(value)
   if type(value) == "boolean" then return "boolean" end
   if type(value) == "number" then return "count" end

@@ -13,11 +13,11 @@ local options = {}
 ---@field name string       as in ctx.opt: stall_after
 ---@field flag string       as on the command line: --stall-after
 ---@field help string
----@field type string       count, size, duration, rate, byte_rate, boolean, text or choice
+---@field type string       count, size, duration, rate, byte_rate, ratio, boolean, text or choice
 ---@field choices string[]?
 ---@field default string    as one would write it
 
-local TYPES = { "count", "size", "duration", "rate", "byte_rate", "boolean", "text", "choice" }
+local TYPES = { "count", "size", "duration", "rate", "byte_rate", "ratio", "boolean", "text", "choice" }
 local FIELDS = { [1] = true, [2] = true, type = true, choices = true, option = true }
 
 local function declare_one(name, spec, where)

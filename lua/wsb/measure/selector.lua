@@ -257,7 +257,7 @@ local LOWER = { missing = true, deliveries_dropped = true, gaps_told = true, mes
   ping_timeouts = true, closes_reset = true, syns = true, syns_repeated = true, accept_overflows = true,
   listen_drops = true, auth_wasted = true, clients_started = true, clients_lost = true,
   clients_expired = true, clients_refused = true, clients_answered = true, clients_given_up = true,
-  connections_abandoned = true }
+  clients_waiting = true, connections_abandoned = true }
 
 ---Which way is better; nil where neither is, as with evictions: they are what a fix does.
 ---@param s wsb.Selector
