@@ -161,8 +161,8 @@ function core.tcp_memory() end
 ---@param port integer
 ---@return string? error
 function core.listen_error(host, port) end
----The kernel's TCP counters of this network namespace, by the names of netstat.def (the kernel's own); one that
----this kernel does not tell is nil. About 0.1 ms.
+---The kernel's TCP counters of this network namespace, by the names of netstat.def (the kernel's own); one
+---that this kernel does not tell is nil. About 0.1 ms.
 ---@return table<string, integer>? figures
 ---@return string? error
 function core.netstat() end

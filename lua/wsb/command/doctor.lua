@@ -2,6 +2,7 @@
 
 local core = require "wsb.core"
 local environment = require "wsb.measure.environment"
+local network = require "wsb.load.network"
 
 local doctor = {}
 
@@ -53,6 +54,37 @@ local function loopback()
   return finding(refused and "FAIL" or "OK", "loopback", refused or "can be listened on", "ip link set lo up")
 end
 
+-- What may forbid user namespaces to an ordinary user, with the value that allows them.
+local GATES = { { "kernel.apparmor_restrict_unprivileged_userns", "0" },
+  { "kernel.unprivileged_userns_clone", "1" }, { "user.max_user_namespaces", "10000" },
+  { "user.max_net_namespaces", "10000" } }
+
+local function private_network_remedy()
+  for _, gate in ipairs(GATES) do
+    local value = environment.knob(gate[1])
+    if value and (value == "0") ~= (gate[2] == "0") then
+      return ("run as root, or sysctl -w %s=%s"):format(gate[1], gate[2])
+    end
+  end
+  return "run as root, and in a container with CAP_SYS_ADMIN"
+end
+
+local function private_network()
+  local kind, why = core.probe_network()
+  if not kind then
+    return finding("WARN", "private network", "none, so runs use the machine's: " .. why,
+      private_network_remedy())
+  end
+  local how = kind == "network namespace" and "as root" or "through a user namespace"
+  return finding("OK", "private network", "can be had " .. how)
+end
+
+local function nft()
+  local version = network.nft_version()
+  return finding(version and "OK" or "WARN", "nft", version or "missing, so no network can be cut",
+    "apt-get install nftables")
+end
+
 local function somaxconn()
   local value = tonumber(environment.knob("net.core.somaxconn"))
   return finding((value or 0) < COMFORTABLE_BACKLOG and "WARN" or "OK", "accept queue",
@@ -93,7 +125,8 @@ local function libraries()
   return finding("FAIL", "Lua libraries", "missing " .. names, "apt-get install " .. names)
 end
 
-local CHECKS = { descriptors, memory_limit, loopback, ports, somaxconn, buffers, clock, cores, libraries }
+local CHECKS = { descriptors, memory_limit, loopback, private_network, nft, ports, somaxconn, buffers, clock,
+  cores, libraries }
 
 ---@return wsb.Finding[]
 function doctor.examine()
@@ -111,7 +144,7 @@ function doctor.report(print_line)
   local ready = true
   for _, f in ipairs(doctor.examine()) do
     ready = ready and f.state ~= "FAIL"
-    print_line(("%-4s  %-14s  %s%s"):format(f.state, f.thing, f.found, f.remedy and ": " .. f.remedy or ""))
+    print_line(("%-4s  %-15s  %s%s"):format(f.state, f.thing, f.found, f.remedy and ": " .. f.remedy or ""))
   end
   return ready
 end

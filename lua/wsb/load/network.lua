@@ -12,6 +12,7 @@ local errors = require "wsb.base.errors"
 local network = {}
 
 local PER_SOURCE = 14000 -- past this, connect() from one source address becomes slow
+local NOT_FOUND = 127 -- the shell's status for a program that is not there
 local CANNOT_TELL = 28232 -- the kernel's own range, 32768 to 60999
 
 -- What can be pinned, by short name: the kernel keeps each per network namespace.
@@ -99,7 +100,7 @@ function network.enter(how)
   local kind, why
   if how.private ~= false then kind, why = core.private_network() else why = "not asked for" end
   if not kind and how.private then
-    errors.raise(errors.ENVIRONMENT, "private network: %s: run as root; `wsb doctor` tells more", why)
+    errors.raise(errors.ENVIRONMENT, "private network: %s: `wsb doctor` tells how to make it so", why)
   end
   if not kind and not left then
     errors.raise(errors.ENVIRONMENT, "network: back to the machine's: %s: start wsb anew for it", stuck)
@@ -124,17 +125,27 @@ function network.describe()
   return { private = now.private, kind = now.kind, why = now.why, sysctls = sysctls, pinned = now.pinned }
 end
 
--- Debian keeps nft where an ordinary user's PATH does not lead.
-local function nft(commands, what)
-  local pipe = assert(io.popen(("PATH=\"$PATH:/usr/sbin:/sbin\" nft '%s' 2>&1"):format(commands)))
+-- What nft printed, its complaints too. Debian keeps it where an ordinary user's PATH does not lead.
+local function run_nft(words)
+  local pipe = assert(io.popen(("PATH=\"$PATH:/usr/sbin:/sbin\" nft %s 2>&1"):format(words)))
   local said = pipe:read("a")
   local ok, _, code = pipe:close()
-  if ok then return said end
-  if code == 127 then
+  return ok, said:match "[^\n]+" or ("status %s"):format(code), code
+end
+
+---@return string? version  nil when there is no nft
+function network.nft_version()
+  local ok, said = run_nft "--version"
+  return ok and said or nil
+end
+
+local function nft(commands, what)
+  local ok, said, code = run_nft(("'%s'"):format(commands))
+  if ok then return end
+  if code == NOT_FOUND then
     errors.raise(errors.ENVIRONMENT, "%s: nft is missing: apt-get install nftables", what)
   end
-  errors.raise(errors.ENVIRONMENT, "%s: nft: %s: see whether `nft list ruleset` works as root", what,
-    said:match "[^\n]+" or "status " .. tostring(code))
+  errors.raise(errors.ENVIRONMENT, "%s: nft: %s: see whether `nft list ruleset` works as root", what, said)
 end
 
 -- Dropped where they arrive, and not where they leave: a sender is told when its own packet is refused. Lines
@@ -156,7 +167,7 @@ function network.cut(port)
   if not current or not current.private then
     local why = current and current.why and (" (%s)"):format(current.why) or ""
     errors.raise(errors.ENVIRONMENT, "%s: only in a private network, and this is the machine's%s: "
-      .. "run as root; `wsb doctor` tells more", what, why)
+      .. "ask for a private one; `wsb doctor` tells whether it can be had", what, why)
   end
   nft(CUT:format(port), what)
   current.cuts = current.cuts + 1
