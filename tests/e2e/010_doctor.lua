@@ -16,8 +16,8 @@ end
 
 t.test("names everything an experiment rests on, a line each", function()
   local findings = examine()
-  for _, thing in ipairs { "descriptors", "memory limit", "loopback", "local ports", "accept queue",
-    "socket buffers", "clock", "cores", "Lua libraries" } do
+  for _, thing in ipairs { "descriptors", "memory limit", "loopback", "private network", "nft",
+    "local ports", "accept queue", "socket buffers", "clock", "cores", "Lua libraries" } do
     local finding = assert(findings[thing], "nothing about " .. thing)
     assert(finding.state == "OK" or finding.state == "WARN" or finding.state == "FAIL", finding.state)
     assert(finding.state == "OK" or finding.text:find ": %l", thing .. " has no remedy")
