@@ -251,8 +251,9 @@ function experiment.run(spec, how)
     started = started, duration_s = core.now() - from, seed = how.seed, ["repeat"] = how.times,
     options = options.describe(how.declared, how.chosen), environment = environment.describe(how.seed),
     verdict = verdict.decide(arms, max_lateness), max_lateness_s = max_lateness, claim = claim_of(spec, arms),
-    arms = arms, comparison = columns_of(spec.compare), columns = columns_of(spec.columns or spec.compare),
-    outcomes = { label = "died within the run" }, charts = charts, limit = limit, writeup = spec.writeup,
+    arms = arms, charts = charts, limit = limit, writeup = spec.writeup,
+    comparison = columns_of(spec.compare), columns = columns_of(spec.columns or spec.compare),
+    outcomes = { label = arms[1].runs[1].recovers and "did not recover" or "died within the run" },
   }
 end
 

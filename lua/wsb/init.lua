@@ -34,8 +34,8 @@ local units = require "wsb.base.units"
 
 local wsb = {}
 
----{ "what it does", default }; the type (count, size, duration, rate, byte_rate, ratio, boolean, text, choice) is
----taken from the default when it is not given.
+---{ "what it does", default }; the type (count, size, duration, rate, byte_rate, ratio, boolean, text, choice)
+---is taken from the default when it is not given.
 ---@alias wsb.OptionSpec {[1]: string, [2]: string|number|boolean, type: string?, choices: string[]?}
 
 ---@class wsb.Command  -- a script that does one thing
@@ -142,6 +142,7 @@ local wsb = {}
 --   ctx:fault("label", inflict)   runs inflict(): shaded in the charts, and {since:fault} counts from then on
 --   ctx:cut(during)            runs during() while every packet to and from ctx.server is lost
 --   ctx:await_open(cohort, 0.95, "20s")   waits until so many of its clients are open; whether they were
+--   ctx:record("name", 12)     a figure of the script's own: recorded{name:NAME} in thresholds and tables
 --   ctx:measure_capacity(500)  handshakes a second that the server takes when so many come at once
 --   ctx:say "text"             a line of progress
 --   ctx:until_signal()         for a command: waits for ^C

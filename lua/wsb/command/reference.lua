@@ -33,6 +33,7 @@ local TITLES = {
   delivery = "Messages against the offered load",
   hist = "Times",
   recovery = "After a fault",
+  recorded = "By the script",
   closes = "Close codes",
   counter = "Counters, over the run or since a fault",
 }
@@ -63,7 +64,7 @@ local function add(groups, name)
     { { text = name }, { text = unit_of(name, kind) }, { text = selector.help(name) } })
 end
 
-local ORDER = { series = 1, delivery = 2, hist = 3, recovery = 4, closes = 5, counter = 6 }
+local ORDER = { series = 1, delivery = 2, hist = 3, recovery = 4, closes = 5, counter = 6, recorded = 7 }
 
 ---Every metric, with its unit, the aggregates and tags it takes, and its sentence.
 ---@param width integer  columns

@@ -2,6 +2,7 @@
 
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
+local network = require "wsb.load.network"
 local process = require "wsb.load.process"
 local task = require "wsb.base.task"
 local units = require "wsb.base.units"
@@ -9,6 +10,7 @@ local units = require "wsb.base.units"
 local cohort = {}
 
 local PER_SOURCE = 14000 -- past this, connect() from one source address becomes slow
+local ATTEMPTS_A_MINUTE = 10 -- of a client that comes back, as many as its share of ports allows for
 local SPARE_DESCRIPTORS = 64 -- what a process needs beside its connections
 local CONNECT_GRACE_S = 30
 
@@ -23,25 +25,47 @@ local CONNECT_GRACE_S = 30
 local Cohort = { __name = "wsb.Cohort" }
 Cohort.__index = Cohort
 
----How n clients are dealt out: at most 14,000 from one source address, and no more in one process than its
----descriptors allow. `used` (clients by source number) is brought up to date.
+---How many clients may share a source address. Each attempt of those that come back takes a port, and keeps it
+---for a minute after it has been given up.
+---@param options table<string, any>  of the swarm
+---@return integer
+function cohort.per_source(options)
+  if (options.reconnect or "none") == "none" then return PER_SOURCE end
+  return math.max(1, network.ports(math.huge) // ATTEMPTS_A_MINUTE)
+end
+
+---How n clients are dealt out: at most `per_source` from one source address, and no more in one process than
+---its descriptors allow. `used` (clients by source number) is brought up to date.
 ---@param n integer
 ---@param per_process integer
 ---@param used table<integer, integer>
+---@param per_source? integer  14,000
 ---@return {clients: integer, source: integer}[]
-function cohort.deal(n, per_process, used)
+function cohort.deal(n, per_process, used, per_source)
+  per_source = per_source or PER_SOURCE
   local shares, source = {}, 1
   while n > 0 do
-    local room = PER_SOURCE - (used[source] or 0)
+    local room = per_source - (used[source] or 0)
     local share = math.min(n, room, per_process)
     if share > 0 then
       shares[#shares + 1] = { clients = share, source = source }
       used[source] = (used[source] or 0) + share
       n = n - share
     end
-    if used[source] == PER_SOURCE then source = source + 1 end
+    if (used[source] or 0) >= per_source then source = source + 1 end
   end
   return shares
+end
+
+---Raises status 69 when the shares need more source addresses than there are: 127.0.0.0/8 serves loopback only.
+---@param spec {n: integer, shares: {source: integer}[], options: table, where: string}
+function cohort.check_sources(spec)
+  local last = spec.shares[#spec.shares]
+  if last.source == 1 or tostring(spec.options.url):find("^wss?://127%.") then return end
+  if tostring(spec.options.url):find "^wss?://localhost[:/]" then return end
+  errors.raise(errors.ENVIRONMENT, "%s: %d clients need %d source addresses, and only 127.0.0.0/8 has more than "
+    .. "one here (url is %s): use fewer clients, or a server on 127.0.0.1", spec.where, spec.n, last.source,
+    spec.options.url)
 end
 
 ---Raises status 69 when one process may not have as many connections.
@@ -191,6 +215,12 @@ function Cohort:start()
   for _, p in ipairs(self.processes) do
     if p:alive() then p:request("start") end
   end
+end
+
+---Whether its clients connect again when they have lost their connection.
+---@return boolean
+function Cohort:comes_back()
+  return (self.options.reconnect or "none") ~= "none"
 end
 
 ---Whether the publishing schedule is over.

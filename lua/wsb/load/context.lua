@@ -14,6 +14,7 @@ local units = require "wsb.base.units"
 
 local context = {}
 
+local CAPACITY_S = 60 -- in which the clients that measure it have to come in
 local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no cohort counts their messages
 
 ---@class wsb.Context
@@ -31,6 +32,7 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field faults {label: string, from_s: number, to_s: number?}[]  of ctx:fault, on the clock of the load
 ---@field before_fault table?         what had been counted when the first of them began
 ---@field network wsb.Network?        of an experiment that asks for one of its own
+---@field recorded table<string, number>   figures of the script's own
 ---@field capacity number?            handshakes a second, after ctx:measure_capacity
 ---@field private how table
 local Context = { __name = "wsb.Context" }
@@ -41,8 +43,8 @@ Context.__index = Context
 ---@return wsb.Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
-    seed = how.seed or 1, servers = {}, cohorts = {}, publishers = {}, doubts = {}, faults = {}, how = how,
-    used = {}, dialled = {}, workers = 0, connections = 0, probes = 0 }, Context)
+    seed = how.seed or 1, servers = {}, cohorts = {}, publishers = {}, doubts = {}, faults = {},
+    recorded = {}, how = how, used = {}, dialled = {}, workers = 0, connections = 0, probes = 0 }, Context)
 end
 
 local function merged(...)
@@ -136,7 +138,8 @@ local function connect(self, spec, list)
   self.connections = self.connections + spec.n
   self.workers = self.workers + 1
   spec.options.seed = spec.options.seed or self.seed * 1000 + self.workers
-  spec.shares = cohort.deal(spec.n, cohort.per_process(), self.used)
+  spec.shares = cohort.deal(spec.n, cohort.per_process(), self.used, cohort.per_source(spec.options))
+  cohort.check_sources(spec)
   local group = cohort.start(spec, function(name) return self:log(name) end)
   table.insert(list, group)
   local _, failed = group:connect()
@@ -263,8 +266,15 @@ function Context:await_open(group, share, timeout)
     read_duration(timeout, "ctx:await_open")))
 end
 
+---Keeps a figure of the script's own, for recorded{name:NAME} in tables, thresholds and comparisons.
+---@param name string
+---@param value number
+function Context:record(name, value)
+  self.recorded[name] = value
+end
+
 ---How many clients a second the server lets in when `n` of them come at once: connects a cohort of its own,
----and closes it again. Kept in ctx.capacity.
+---and closes it again. Kept in ctx.capacity and recorded{name:capacity}.
 ---@param n integer
 ---@return number  handshakes a second
 ---@async
@@ -275,14 +285,20 @@ function Context:measure_capacity(n)
   local group = cohort.start({ name = "capacity", n = n, faults = {}, options = options,
     where = "ctx:measure_capacity", shares = cohort.deal(n, cohort.per_process(), {}) },
     function(log) return self:log(log) end)
+  local function opened()
+    return group:counts().clients_opened
+  end
   return errors.finally(function()
-    local from = core.now()
-    local opened = group:connect()
-    if opened < n then
-      errors.raise(errors.ENVIRONMENT, "ctx:measure_capacity: %d of %d clients came in: see the logs", opened,
-        n)
+    -- Timed between two moments of the flow: what it takes to start a process is none of the server's.
+    task.wait(function() return opened() > n / 10 or group:died() end, CAPACITY_S)
+    local first, from = opened(), core.now()
+    local up = group:connect()
+    if up < n or first == n then
+      errors.raise(errors.ENVIRONMENT, "ctx:measure_capacity: %d of %d clients came in, %d at once: see the "
+        .. "logs, or use more clients", up, n, first)
     end
-    self.capacity = n / (core.now() - from)
+    self.capacity = (n - first) / (core.now() - from)
+    self:record("capacity", self.capacity)
     return self.capacity
   end, function()
     task.shield(function()

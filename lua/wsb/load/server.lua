@@ -68,11 +68,10 @@ local function make_limit(text, kind)
   return limit, bytes, why
 end
 
--- Starts its process, which may be the next of several.
+-- Starts a process for it, which may be the next of several.
 local function launch(self)
   local remedy = self.limit and ("raise its memory limit (%s)"):format(core.format("size", self.limit_bytes))
-  self.asked_to_end = false
-  self.process = process.start("server", self.options, { label = self.name, where = "ctx:serve",
+  return process.start("server", self.options, { label = self.name, where = "ctx:serve",
     limit = self.limit, log = self.how.log, remedy = remedy })
 end
 
@@ -88,15 +87,16 @@ function server.start(options, how)
   -- A file is read afterwards, by people with questions.
   if how.log then options.log = options.log or "info" end
   local self = setmetatable({ name = how.name or "server", options = options, how = how,
-    past = { counts = {}, closes = {} } }, Server)
+    asked_to_end = false, past = { counts = {}, closes = {} } }, Server)
   if how.memory_limit then
     self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
   end
-  local ok, err = xpcall(launch, errors.handler, self)
+  local ok, started = xpcall(launch, errors.handler, self)
   if not ok then
     if self.limit then self.limit:close() end
-    error(err, 0)
+    error(started, 0)
   end
+  self.process = started
   self.port = math.tointeger(tonumber(self.process.ready.port)) or port
   local path = options.path
   if path == nil or path == "" then path = "/feed" end
@@ -137,13 +137,14 @@ function Server:restart(changes)
   if self:alive() then
     errors.raise(errors.SCRIPT, "ctx.server:restart: it still runs: kill, stop or drain it first")
   end
-  remember(self)
-  self.process:close()
   self.options.port = self.port
   for name, value in pairs(changes or {}) do
     self.options[name] = value
   end
-  launch(self)
+  local next_one = launch(self) -- until it runs, the last one's counters can still be read
+  remember(self)
+  self.process:close()
+  self.process, self.asked_to_end = next_one, false
 end
 
 ---Changes live options, e.g. `ctx.server:set { high_water_mark = "256KiB" }`.

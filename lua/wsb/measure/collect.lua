@@ -53,7 +53,7 @@ local function data_of(ctx, samples)
   local data = { series = samples.series, rss_peak = samples.rss_peak, cohorts = now.cohorts,
     publishers = now.publishers, servers = now.servers, network = loaded.network,
     server = { counts = now.server.counts, closes = loaded.server.closes }, died = collect.dead(ctx) ~= nil,
-    fault = ctx.faults[1] }
+    fault = ctx.faults[1], recorded = ctx.recorded }
   for _, group in pairs(data.cohorts) do
     group.expected, group.delivered = messages * group.n, collect.delivered(group.counts)
   end
@@ -62,6 +62,17 @@ local function data_of(ctx, samples)
     data.since_fault.series, data.since_fault.died = data.series, data.died
   end
   return data
+end
+
+-- Until the last client of all that come back was back.
+local function recovery(ctx, data)
+  local latest
+  for _, group in ipairs(ctx.cohorts) do
+    local key = ("recovery{cohort:%s}.p(100)"):format(group.name)
+    local took = group:comes_back() and metrics.value(data, selector.parse(key, "outcome"))
+    if took then latest = math.max(latest or 0, took) end
+  end
+  return latest
 end
 
 local function end_of_server(ctx, data)
@@ -75,6 +86,8 @@ local function end_of_server(ctx, data)
     limit_kind = server.limit and server.limit:kind(), limit_bytes = server.limit_bytes,
     last_words = server.process:last_words(),
     flatness = memory and metrics.flatness(data.series.t, memory),
+    recovery_s = recovery(ctx, data),
+    watched_s = data.fault and data.series.t[#data.series.t] - data.fault.from_s,
   }
 end
 
@@ -154,7 +167,7 @@ function collect.row(ctx, samples, selectors, thresholds)
   end
   return { outcome = end_of_server(ctx, data), metrics = measured(selectors, data), thresholds = judged,
     closes = closes(data), fingerprint = fingerprint(ctx, data), windows = windows(ctx, samples),
-    series = samples.series, counts = counts_of(data), doubts = ctx.doubts,
+    series = samples.series, recovers = data.fault ~= nil, counts = counts_of(data), doubts = ctx.doubts,
     limit = ctx.server.limit and { kind = ctx.server.limit:kind(), bytes = ctx.server.limit_bytes,
       why = ctx.server.limit_why } }
 end

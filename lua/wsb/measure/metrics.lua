@@ -158,6 +158,11 @@ local function of_counter(data, s)
   return s.aggregate == "each" and sum / clients or sum
 end
 
+local function of_recorded(data, s)
+  local value = (data.recorded or {})[s.tags.name]
+  return value, not value and "the script recorded nothing of that name" or nil
+end
+
 -- From the fault to the first sample from which on enough clients were open to the end.
 local function of_recovery(data, s)
   if not data.fault then return nil, "there was no fault" end
@@ -190,7 +195,7 @@ local function of_closes(data, s)
 end
 
 local FAMILIES = { series = of_series, delivery = of_delivery, hist = of_hist, counter = of_counter,
-  closes = of_closes, recovery = of_recovery }
+  closes = of_closes, recorded = of_recorded, recovery = of_recovery }
 
 ---@param data wsb.RunData
 ---@param s wsb.Selector

@@ -30,6 +30,8 @@ end
 ---@field limit_bytes integer?
 ---@field last_words string        of its log
 ---@field flatness number?         of its memory
+---@field recovery_s number?       of a run with a fault: until all clients were back; math.huge for never
+---@field watched_s number?        how long they had
 
 local function alive_text(flatness)
   if not flatness or flatness == math.huge then return "alive" end
@@ -43,12 +45,22 @@ local function kill_evidence(charged)
     core.format("size", charged.peak), charged.hits)
 end
 
+-- Of a run with a fault: whether its clients came back.
+local function after_fault(e)
+  if e.recovery_s == math.huge then
+    local text = ("did not recover within %.1f s"):format(e.watched_s)
+    return { kind = "stalled", text = text, flatness = e.flatness }
+  end
+  return { kind = "alive", text = ("recovered in %.1f s"):format(e.recovery_s), flatness = e.flatness }
+end
+
 ---@param e wsb.End
----@return {kind: "alive"|"killed"|"aborted"|"exited", text: string, at_s: number?, evidence: string?,
----  flatness: number?}
+---@return {kind: "alive"|"stalled"|"killed"|"aborted"|"exited", text: string, at_s: number?,
+---  evidence: string?, flatness: number?}
 function outcome.of(e)
   local exit = e.exit
   if not exit or (e.asked and exit.code == 0) then
+    if e.recovery_s then return after_fault(e) end
     return { kind = "alive", text = alive_text(e.flatness), flatness = e.flatness }
   end
   local limit = e.limit_bytes and core.format("size", e.limit_bytes) or "no limit"

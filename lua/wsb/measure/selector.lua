@@ -39,6 +39,7 @@ local HELP = {
   missing = "messages offered that did not arrive",
   expected = "messages offered, times the clients that should have them",
   closes = "connections closed: as the server sent, and as the clients saw",
+  recorded = "a figure of the script's own, by ctx:record",
   recovery = "from the first fault until so many per cent of a cohort's clients are open, and stay so",
 }
 local SERIES_AGGREGATES = { max = true, min = true, mean = true, last = true, flatness = true }
@@ -86,6 +87,10 @@ function selector.kind(name)
     return { family = "closes", unit = "count", aggregates = { sent = true, seen = true },
       tags = { code = true, cohort = true, since = true } }
   end
+  if name == "recorded" then
+    return { family = "recorded", unit = "count", aggregates = { last = true }, tags = { name = true },
+      default = "last" }
+  end
   if name == "recovery" then
     return { family = "recovery", unit = "seconds", aggregates = { p = true }, tags = { cohort = true } }
   end
@@ -124,7 +129,7 @@ end
 ---Every metric name there is, sorted.
 ---@return string[]
 function selector.names()
-  local names = { closes = true, recovery = true }
+  local names = { closes = true, recorded = true, recovery = true }
   for _, source in ipairs { SERIES, DELIVERY } do
     for name in pairs(source) do
       names[name] = true
@@ -282,6 +287,7 @@ local WORDS = { last = "at the end", peak = "a second at most", each = "a client
 ---@param s wsb.Selector
 ---@return string
 function selector.label(s)
+  if s.name == "recorded" then return ((s.tags.name or "?"):gsub("_", " ")) end
   local words = { LABELS[s.name] or s.name:gsub("_", " ") }
   local aggregate = s.percent and ("p%g"):format(s.percent) or s.aggregate
   local plain = aggregate == "ratio" or aggregate == "count"

@@ -40,10 +40,12 @@ end
 
 local REPEATED = "Bold: the median run (%s); faint: the others; shaded: the fault; cross: the server's end."
 
+local ONCE = "%s arms on one time axis; shaded: the fault; cross: the server's end."
+
 -- How to read the charts, with the run that is drawn bold.
 local function legend(list)
   if arms.most_runs(list) < 2 then
-    return "Both arms on one time axis; shaded: the fault; cross: the server's end."
+    return ONCE:format(#list == 2 and "Both" or "All")
   end
   local bold = {}
   for _, arm in ipairs(list) do

@@ -53,6 +53,10 @@ local function outcome_kind(group, limit)
   local text = group.kind
   if group.kind == "killed" and limit and limit.bytes then
     text = text .. " at " .. format.value(limit.bytes, "bytes")
+  elseif group.kind == "stalled" then
+    text = "did not recover"
+  elseif group.kind == "alive" and group.runs[1].recovers then
+    text = "recovered"
   elseif group.kind == "alive" and varied(group.runs) then
     text = text .. ", memory varied by " .. varied(group.runs)
   end
@@ -104,7 +108,8 @@ local function overview_row(measure, list, base, treatment)
   return row
 end
 
-local NEVER = "never: so many messages were not delivered that the percentile falls among them."
+local NEVER = "never: not within the run; of a percentile, so many messages were not delivered that it falls "
+  .. "among them."
 
 local MEMORY = "Server memory includes the kernel memory of its sockets"
 local UNCHARGED = MEMORY .. ", which this limit (cgroup v1) does not charge."
