@@ -17,7 +17,7 @@ int bind_open(lua_State *L, const char *home);
 
 /* Each adds its functions to the module's table on top of the stack, and its types to the registry. */
 void bind_run(lua_State *L);     /* turn, spawn: run.c */
-void bind_dial(lua_State *L);    /* dial: dial.c */
+void bind_dial(lua_State *L);    /* dial, tls: dial.c */
 void bind_hist(lua_State *L);    /* hist: hist.c */
 void bind_limit(lua_State *L);   /* memory_limit: limit.c */
 void bind_machine(lua_State *L); /* options, metrics, parse, format, now, uname ...: machine.c */

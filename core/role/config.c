@@ -168,6 +168,15 @@ static const char *accepted(const struct option *o)
     return "";
 }
 
+/* Values become lines of HTTP heads, of the control channel and of logs. */
+static bool has_control(const char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7F)
+            return true;
+    return false;
+}
+
 int config_set(enum role role, void *config, const char *name, const char *value, bool running, char *why,
                size_t why_size)
 {
@@ -179,6 +188,10 @@ int config_set(enum role role, void *config, const char *name, const char *value
     if (running && !o->live) {
         snprintf(why, why_size, "%s: cannot change while the %s runs", name, roles[role].name);
         return ERR_OPTION_FIXED;
+    }
+    if (has_control(value)) {
+        snprintf(why, why_size, "%s: control characters are not accepted; give %s", name, accepted(o));
+        return ERR_OPTION_VALUE;
     }
     if (store(o, value, (char *)config + o->offset) < 0) {
         snprintf(why, why_size, "%s: '%s' is not accepted; give %s", name, value, accepted(o));

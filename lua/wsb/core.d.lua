@@ -60,18 +60,35 @@ function Worker:sample() end
 ---Kills (if alive), reaps and frees. Idempotent; also __close and __gc.
 function Worker:close() end
 
----Begins to connect to a numeric address or localhost. Each change brings a "dial" event.
+---Begins to connect to a numeric address or localhost, and to shake hands when `tls` is given. Each change
+---brings a "dial" event.
 ---@param host string
 ---@param port integer
+---@param tls? wsb.Tls
 ---@return wsb.Dial? dial
 ---@return string? error
-function core.dial(host, port) end
+function core.dial(host, port, tls) end
 
----@class wsb.Dial  -- a TCP connection that sends what it is told and keeps what comes
+---@class wsb.TlsOptions
+---@field name string?      the host that is asked for (SNI; not for an address) and has to be certified; ""
+---@field ca string?        PEM file of certificates to trust; "" is the system's store
+---@field verify boolean?   refuse a wrong certificate or name; true
+---@field resume boolean?   offer the newest ticket that a connection of this wsb.Tls was given; true
+---@field min "1.2"|"1.3"|nil   lowest version that is offered; 1.2
+
+---How connections speak TLS; those made with the same one resume each other's session.
+---@param options wsb.TlsOptions
+---@return wsb.Tls? tls
+---@return string? error  that names the file
+function core.tls(options) end
+
+---@class wsb.Tls
+
+---@class wsb.Dial  -- a connection, TCP or TLS on it, that sends what it is told and keeps what comes
 local Dial = {}
 ---end and reset are how the far end left; what came before can still be taken.
----@return "connecting"|"open"|"end"|"reset"|"failed"|"closed"
----@return string? why  -- of "failed"
+---@return "connecting"|"securing"|"open"|"end"|"reset"|"failed"|"closed"
+---@return string? why  -- of "failed": the system's reason, or TLS's ("certificate verify failed: ...")
 function Dial:state() end
 ---Queues the bytes; they leave when they can, also after the connection is made.
 ---@param bytes string
@@ -82,6 +99,8 @@ function Dial:unsent() end
 ---All that has come since the last time. Who takes nothing reads nothing: above 1 MiB it stays in the kernel.
 ---@return string bytes
 function Dial:take() end
+---@return boolean  -- whether its handshake resumed a session
+function Dial:resumed() end
 ---Idempotent; also __close and __gc.
 function Dial:close() end
 
