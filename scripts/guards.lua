@@ -1,92 +1,18 @@
 -- Every guard of a WebSocket server, tried from outside, while a few clients go on receiving.
 
+local ask = require "wsb.guards.ask"
+local tls = require "wsb.guards.tls"
 local wsb = require "wsb"
 
 local op = wsb.opcode
+local after, answer, credentials, deadline, gone, join, kept, limit, needs, needs_connections, noted, with =
+  ask.after, ask.answer, ask.credentials, ask.deadline, ask.gone, ask.join, ask.kept, ask.limit, ask.needs,
+  ask.needs_connections, ask.noted, ask.with
 
-local ALLOWED, FORBIDDEN = "https://app.example", "https://evil.example"
-local TOKEN, PROTOCOL = "guards-token", "guards.v1"
+local FORBIDDEN, OTHER_NAME = "https://evil.example", "other.example"
 local BYSTANDERS = 5
-local MOST_CONNECTIONS = 200
-local GRACE_S = 2.5 -- beyond a deadline, until it counts as not kept
-
--- Limits of the server that the script starts; those that BEFORE names hold for their own row only.
-local OWN = { origin = ALLOWED, max_message = 64 * 1024, max_fragments = 16, max_headers = 32,
-  max_head = 8 * 1024, subprotocol = PROTOCOL, max_per_address = 10, max_connections = 10, max_handshakes = 4,
-  message_rate = 100, byte_rate = 64 * 1024, handshake_timeout = 0.4, message_timeout = 0.4,
-  idle_timeout = 0.4, ping_timeout = 0.4, token = TOKEN, publish_token = TOKEN }
-local BEFORE = { max_per_address = 0, max_connections = "1M", max_handshakes = 4096, message_rate = 0,
-  byte_rate = 0, handshake_timeout = "10s", message_timeout = "30s", idle_timeout = 0, ping_interval = "30s",
-  ping_timeout = "30s", subscribe_token = "", publish_token = "" }
 
 local relays = false -- what one client sends reaches the others
-
--- The value that the server is said to have; nil when nobody said.
-local function limit(ctx, name)
-  local given = ctx.opt[name]
-  if given ~= 0 and given ~= "" then return given end
-  if not ctx.target then return OWN[name] end
-end
-
-local function needs(name)
-  return function(ctx)
-    if not limit(ctx, name) then
-      return ("needs the server's limit: give --%s"):format((name:gsub("_", "-")))
-    end
-  end
-end
-
-local function needs_connections(name)
-  return function(ctx)
-    local why = needs(name)(ctx)
-    if why then return why end
-    if limit(ctx, name) > MOST_CONNECTIONS then return "too many connections to try from here" end
-  end
-end
-
--- On our own server only while `body` runs; somebody else's is as it is.
-local function with(ctx, values, body)
-  if not ctx.server then return body() end
-  ctx.server:set(values)
-  local came = body()
-  local back = {}
-  for name in pairs(values) do
-    back[name] = BEFORE[name]
-  end
-  ctx.server:set(back)
-  return came
-end
-
-local function answer(status, why)
-  return status and tostring(status) or why
-end
-
--- What lets a well-behaved client in.
-local function credentials(ctx, changes)
-  local headers = {}
-  if ctx.opt.origin ~= "" then headers.Origin = ctx.opt.origin end
-  if ctx.opt.token ~= "" and ctx.target then headers.Authorization = "Bearer " .. ctx.opt.token end
-  for name, value in pairs(changes or {}) do
-    headers[name] = value
-  end
-  return headers
-end
-
--- A WebSocket, or nil and what came instead; and the head.
-local function join(ctx, changes)
-  local client = ctx:dial()
-  local status, head = client:request(credentials(ctx, changes))
-  if status ~= 101 then return nil, "no upgrade: " .. answer(status, head) end
-  return client, head
-end
-
-local function gone(why)
-  return (why == "end" or why == "reset") and "dropped" or why
-end
-
-local function kept(how)
-  return how == "timeout" and "still open" or gone(how)
-end
 
 local function close_of(client, timeout)
   local code, why = client:expect_close(timeout)
@@ -221,7 +147,7 @@ local function crowd_of_silent(ctx)
     for _ = 1, most do
       ctx:dial()
     end
-    local how = gone(oldest:expect_end(GRACE_S))
+    local how = gone(oldest:expect_end(ask.GRACE_S))
     return how == "timeout" and "all are kept" or "the oldest is " .. how
   end)
 end
@@ -239,16 +165,6 @@ end
 local function many_bytes(ctx)
   local size = math.min(limit(ctx, "max_message") or 65536, 32768)
   return wsb.frame(op.BINARY, ("x"):rep(size)):rep(math.ceil(limit(ctx, "byte_rate") * 4 / size))
-end
-
-local function deadline(name, act, more)
-  return function(ctx)
-    local values = { [name] = limit(ctx, name) .. "s" }
-    for option, value in pairs(more or {}) do
-      values[option] = value
-    end
-    return with(ctx, values, function() return act(ctx, limit(ctx, name) + GRACE_S) end)
-  end
 end
 
 local function say_nothing(ctx, patience)
@@ -371,10 +287,14 @@ local LATE = on_ours("Close 3008", { "Close 3008", "Close 1008", "Close 1001", "
 local FULL = on_ours("503", { "503", "429", "dropped" })
 local CROWDED = on_ours("429", { "429", "503", "403", "dropped" })
 
+local OLD = on_ours("alert: protocol version", { "alert: protocol version", "alert: handshake failure",
+  "alert: insufficient security", "dropped" })
+
 local CHECKS = {
   { name = "Origin: another site's", sent = "Origin: " .. FORBIDDEN, expected = "403",
-    unless = needs "origin", run = upgrade { Origin = FORBIDDEN } },
-  { name = "Origin: its own", sent = "the authorized Origin", expected = "101", unless = needs "origin",
+    unless = needs "origin", run = noted("Origin: another site's", upgrade { Origin = FORBIDDEN }) },
+  { name = "Origin: its own", sent = "the authorized Origin", expected = "101",
+    unless = after("Origin: another site's", "origin"),
     run = upgrade(function(ctx) return { Origin = limit(ctx, "origin") } end) },
   { name = "message: one frame", sent = "a header that announces max-message + 1, no body",
     expected = "Close 1009", unless = needs "max_message",
@@ -443,19 +363,57 @@ local CHECKS = {
   { name = "close", sent = "Close 1000", expected = "Close 1000, then end",
     run = good_bye },
 
+  { name = "TLS: silence", sent = "nothing", expected = "dropped", unless = tls.over_tls(needs "tls_timeout"),
+    run = deadline("tls_timeout", tls.wait_without_tls()) },
+  { name = "TLS: half a hello", sent = "half a ClientHello", expected = "dropped",
+    unless = tls.over_tls(needs "tls_timeout"),
+    run = deadline("tls_timeout", tls.wait_without_tls(tls.hello(2, 0.5))) },
+  { name = "TLS: plain HTTP", sent = "an upgrade without TLS", unless = tls.over_tls(),
+    expected = on_ours("dropped", { "dropped", "400", "alert: protocol version",
+      "alert: unexpected message" }),
+    run = tls.without_tls(function(ctx, client) return client:upgrade(credentials(ctx)) end) },
+  { name = "TLS 1.0", sent = "a ClientHello of it", expected = OLD, unless = tls.over_tls(),
+    run = tls.without_tls(tls.hello(0)) },
+  { name = "TLS 1.1", sent = "a ClientHello of it", expected = OLD, unless = tls.over_tls(),
+    run = tls.without_tls(tls.hello(1)) },
+  { name = "TLS 1.2", sent = "a ClientHello of it", unless = tls.over_tls(),
+    expected = on_ours("TLS 1.2", { "TLS 1.2", "alert: protocol version" }),
+    run = tls.without_tls(tls.hello(2)) },
+  { name = "TLS 1.3", sent = "an upgrade over it", expected = "101", unless = tls.over_tls(),
+    run = tls.upgrade_with { min = "1.3" } },
+  { name = "TLS: resumption", sent = "a second connection, with the ticket of the first",
+    expected = "resumed", unless = tls.over_tls(tls.no_ticket), run = tls.resumed },
+  { name = "certificate: trusted", sent = "a client that trusts it", expected = "101",
+    unless = tls.over_tls(tls.not_verified), run = tls.upgrade_with() },
+  { name = "certificate: not trusted", sent = "a client that trusts the system's only",
+    expected = "refused: not trusted", unless = tls.over_tls(tls.trusted_by_all),
+    run = tls.upgrade_with { ca = "" } },
+  { name = "certificate: name", sent = "a client that wants " .. OTHER_NAME,
+    expected = on_ours("refused: its name", { "refused: its name", "tlsv1 unrecognized name", "dropped" }),
+    unless = tls.over_tls(tls.not_verified), run = tls.upgrade_with { name = OTHER_NAME } },
+  { name = "certificate: read again", sent = "reload with another, while the clients are there",
+    expected = ("the new one, %d connected"):format(BYSTANDERS),
+    unless = tls.over_tls(function(ctx)
+      return ctx.target and "only wsb's own can be told" or tls.not_verified(ctx)
+    end),
+    run = tls.read_again },
+
   { name = "token: none", sent = "an upgrade without it", expected = on_ours("401", { "401", "403" }),
     unless = needs "token", run = with_token { Authorization = false } },
   { name = "token: wrong", sent = "another one", expected = on_ours("401", { "401", "403" }),
-    unless = needs "token", run = with_token { Authorization = "Bearer wrong" } },
-  { name = "token: right", sent = "Authorization: Bearer", expected = "101", unless = needs "token",
-    run = with_token(bearer) },
+    unless = needs "token", run = noted("token: wrong", with_token { Authorization = "Bearer wrong" }) },
+  { name = "token: right", sent = "Authorization: Bearer", expected = "101",
+    unless = after("token: wrong", "token"), run = with_token(bearer) },
   { name = "token: in the query", sent = "?token=", expected = "101",
-    unless = function(ctx) if ctx.target then return "wsb's own way" end end,
+    unless = function(ctx)
+      if ctx.target then return "wsb's own way" end
+      return after("token: wrong", "token")(ctx)
+    end,
     run = with_token({ Authorization = false }, true) },
   { name = "publish: no token", sent = "a message", expected = "Close 1008", unless = needs "publish_token",
-    run = publishing(false) },
-  { name = "publish: token", sent = "a message, a ping", expected = "Pong", unless = needs "publish_token",
-    run = publishing(true) },
+    run = noted("publish: no token", publishing(false)) },
+  { name = "publish: token", sent = "a message, a ping", expected = "Pong",
+    unless = after("publish: no token", "publish_token"), run = publishing(true) },
 
   { name = "connections of one address", sent = "one more than max-per-address", expected = CROWDED,
     unless = needs_connections "max_per_address", run = crowd "max_per_address" },
@@ -484,7 +442,9 @@ local CHECKS = {
 
 local function check_target(opt)
   local host = wsb.parse_url(opt.target)
-  if not host then wsb.usage("--target: '%s' is not accepted: give ws://HOST:PORT/PATH", opt.target) end
+  if not host then
+    wsb.usage("--target: '%s' is not accepted: give ws:// or wss://HOST:PORT/PATH", opt.target)
+  end
   local is_near = host == "localhost" or host == "::1" or host:find "^127%.%d+%.%d+%.%d+$"
   if not is_near and host ~= opt.allow_remote then
     wsb.usage("--target: '%s' is not this machine: name it with --allow-remote %s, if it is yours to test",
@@ -506,6 +466,15 @@ local function does_relay(ctx)
   return heard == "guards"
 end
 
+local function check_texts(opt)
+  for _, name in ipairs { "origin", "token", "publish_token", "subprotocol" } do
+    if opt[name]:find "%c" then
+      wsb.usage("--%s: control characters are not accepted: give what a header can hold",
+        (name:gsub("_", "-")))
+    end
+  end
+end
+
 -- "absent": what is no browser sends no Origin.
 local function serve(ctx)
   local options = { origins = limit(ctx, "origin") .. ",absent", deflate = true,
@@ -513,25 +482,41 @@ local function serve(ctx)
   for _, name in ipairs { "max_message", "max_fragments", "max_headers", "max_head" } do
     options[name] = limit(ctx, name)
   end
+  if ctx.opt.tls then
+    options.tls = tls.make_certificate() or "auto"
+  end
   ctx:serve(options)
+end
+
+-- How every client of this run comes in.
+local function client_options(ctx)
+  local opt = ctx.opt
+  local options = { origin = opt.origin ~= "" and opt.origin or nil }
+  if ctx.target and opt.token ~= "" then options.token = opt.token end
+  if select(2, tls.address(ctx)) then
+    options.tls_ca, options.tls_verify = tls.ca_of(ctx), not tls.not_verified(ctx)
+    ctx.secure = tls.context(ctx)
+  end
+  return options
 end
 
 local function setup(ctx)
   local opt = ctx.opt
+  check_texts(opt)
   if opt.target ~= "" then
     check_target(opt)
     ctx.target = opt.target
-    relays = does_relay(ctx)
   else
     serve(ctx)
-    relays = true
   end
-  local origin = opt.origin ~= "" and opt.origin or nil
-  local token = ctx.target and opt.token ~= "" and opt.token or nil
-  ctx:clients { cohort = "bystanders", n = BYSTANDERS, origin = origin, token = token }
+  local bystanders, publisher = client_options(ctx), client_options(ctx)
+  relays = ctx.server ~= nil or does_relay(ctx)
+  bystanders.cohort, bystanders.n = "bystanders", BYSTANDERS
+  ctx:clients(bystanders)
   if relays then
-    ctx:publish { rate = "50/s", size = 512, duration = "1h", origin = origin,
-      token = token or limit(ctx, "publish_token") }
+    publisher.rate, publisher.size, publisher.duration = "50/s", 512, "1h"
+    publisher.token = publisher.token or limit(ctx, "publish_token")
+    ctx:publish(publisher)
   end
 end
 
@@ -540,7 +525,10 @@ return {
   description = "Every guard of a WebSocket server, tried from outside: of wsb's own, or of --target.",
   categories = { "self-hosted" },
   options = {
-    target = { "ws://HOST:PORT/PATH of another server; one of wsb's own when empty", "" },
+    tls = { "speak TLS with wsb's own server", true },
+    tls_ca = { "certificates to trust when the target is wss:// (PEM file); the system's when empty", "" },
+    tls_verify = { "refuse a target whose certificate or name is wrong", true },
+    target = { "ws:// or wss://HOST:PORT/PATH of another server; one of wsb's own when empty", "" },
     allow_remote = { "host that --target may name beside this machine's", "" },
     origin = { "Origin that the server accepts", "" },
     token = { "bearer token that lets a client in", "" },
@@ -555,6 +543,7 @@ return {
     max_handshakes = { "its most connections on their way in", 0 },
     message_rate = { "its most messages a second of a client", 0, type = "rate" },
     byte_rate = { "its most bytes a second of a client", 0, type = "byte_rate" },
+    tls_timeout = { "its deadline of a TLS handshake", 0, type = "duration" },
     handshake_timeout = { "its deadline of an upgrade", 0, type = "duration" },
     message_timeout = { "its deadline of a message", 0, type = "duration" },
     idle_timeout = { "its deadline of a silent client", 0, type = "duration" },

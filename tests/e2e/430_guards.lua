@@ -29,6 +29,32 @@ local function toy(...)
   return (process:line("^wsb: serving (ws://.+)$", 20))
 end
 
+-- The same over TLS, by node's https: its host and port.
+local SECURE_TOY = [[
+  const fs = require("fs"), [peers, certificate, key, min] = process.argv.slice(1);
+  const { WebSocketServer } = require(peers + "/node_modules/ws");
+  const ciphers = min === "TLSv1" ? "DEFAULT@SECLEVEL=0" : undefined;
+  const server = require("https").createServer({ cert: fs.readFileSync(certificate), minVersion: min,
+    key: fs.readFileSync(key), ciphers, handshakeTimeout: min === "TLSv1" ? 60000 : 300 });
+  new WebSocketServer({ server, maxPayload: 65536 }).on("connection", (client, request) => {
+    client.on("error", () => {});
+    client.on("message", (data, binary) => {
+      for (const other of clients) if (other !== client) other.send(data, { binary });
+    });
+    clients.add(client);
+    client.on("close", () => clients.delete(client));
+  });
+  const clients = new Set();
+  server.on("tlsClientError", (error, socket) => socket.destroy());
+  server.listen(0, "127.0.0.1", () => console.log("port " + server.address().port));
+]]
+
+local function secure_toy(certificate, key, min)
+  if not uv.fs_stat(PEERS .. "/node_modules/ws") then t.skip "npm could not fetch ws" end
+  local process = t.start { "node", "-e", SECURE_TOY, PEERS, certificate, key, min }
+  return "127.0.0.1:" .. process:line("^port (%d+)$", 20)
+end
+
 t.test("wsb's own server holds every row, and the others receive everything meanwhile", function()
   local r, rows, result, path = guards()
   local failed = {}
@@ -74,6 +100,42 @@ t.test("a guard that is not there is a failed row", function()
   assert(r.code == 1)
 end)
 
+t.test("another's server is asked over TLS", function()
+  local certificate, key = lab.certificate(t.tmpdir(), "toy")
+  local url = ("wss://%s/feed"):format(secure_toy(certificate, key, "TLSv1.2"))
+  local r, rows = guards("--target", url, "--tls-ca", certificate, "--tls-timeout", "300ms", "--max-message",
+    "64KiB", "--token", "unasked")
+  for _, name in ipairs { "TLS: silence", "TLS: half a hello", "TLS: plain HTTP", "TLS 1.0", "TLS 1.1", "TLS 1.2",
+    "TLS 1.3", "TLS: resumption", "certificate: trusted", "certificate: not trusted", "certificate: name",
+    "message: one frame", "frame: unmasked", "the others stay", "the others receive" } do
+    is(rows, name, "held")
+  end
+  is(rows, "TLS 1.2", "held", "TLS 1.2")
+  is(rows, "certificate: read again", "n/a")
+  is(rows, "token: wrong", "FAILED", "101")
+  is(rows, "token: right", "n/a")
+  assert(rows["token: right"].reason == "says nothing: 'token: wrong' was not refused")
+  assert(r.code == 1)
+end)
+
+t.test("a server that speaks old TLS, and waits for ever, fails", function()
+  local certificate, key = lab.certificate(t.tmpdir(), "toy")
+  local url = ("wss://%s/"):format(secure_toy(certificate, key, "TLSv1"))
+  local _, rows = guards("--target", url, "--no-tls-verify", "--tls-timeout", "100ms")
+  is(rows, "TLS: silence", "FAILED", "still open")
+  is(rows, "TLS 1.0", "FAILED", "TLS 1.0")
+  is(rows, "TLS 1.1", "FAILED", "TLS 1.1")
+  is(rows, "certificate: trusted", "n/a")
+  is(rows, "the others stay", "held")
+end)
+
+t.test("wsb's own server without TLS has no rows of it", function()
+  local r, rows = guards "--no-tls"
+  is(rows, "TLS: silence", "n/a")
+  is(rows, "the others receive", "held", "100 %")
+  assert(r.code == 0 and r.stdout:find "\nHELD  %d+ held, 0 failed, 12 not applicable\n")
+end)
+
 local function refused(code, text, ...)
   local dir = t.tmpdir()
   local r = lab.run(dir, { "guards", "--quiet", ... })
@@ -88,12 +150,32 @@ t.test("only this machine is a target, unless another is named", function()
     "192.0.2.2")
   refused(64, "'192.0.2.1' is not this machine", "--target", "ws://192.0.2.1/feed")
   refused(64, "'127.0.0.1.example' is not this machine", "--target", "ws://127.0.0.1.example/")
-  refused(64, "give ws://HOST:PORT/PATH", "--target", "http://127.0.0.1/")
-  refused(64, "give ws://HOST:PORT/PATH", "--target", "ws://127.0.0.1:99999/")
+  refused(64, "give ws:// or wss://HOST:PORT/PATH", "--target", "http://127.0.0.1/")
+  refused(64, "give ws:// or wss://HOST:PORT/PATH", "--target", "ws://127.0.0.1:99999/")
+end)
+
+t.test("what would end a header's line is refused", function()
+  for _, flag in ipairs { "--origin", "--token", "--publish-token", "--subprotocol" } do
+    refused(64, flag .. ": control characters are not accepted", flag, "a\r\nX: b")
+  end
+  local script = t.tmpdir() .. "/split.lua"
+  for name, value in pairs { origin = "http://a\r", token = "a\1", subprotocols = "a\127" } do
+    lab.write(script, ([[return { name = "split", description = "a header too many", run = function(ctx)
+      ctx:serve {}
+      ctx:clients { cohort = "all", n = 1, %s = %q }
+    end }]]):format(name, value))
+    local r = lab.run(t.tmpdir(), { script })
+    assert(r.code == 64 and r.stderr:find(name .. ": control characters are not accepted", 1, true), r.stderr)
+    lab.nothing_left(r)
+  end
 end)
 
 t.test("a target that lets nobody in is told, not judged", function()
   refused(69, "Connection refused", "--target", "ws://127.0.0.1:1/")
+  local certificate, key = lab.certificate(t.tmpdir(), "toy")
+  refused(69, "self-signed certificate", "--target",
+    ("wss://%s/"):format(secure_toy(certificate, key, "TLSv1.2")))
+  refused(64, "/none.pem", "--target", "wss://127.0.0.1:1/", "--tls-ca", "/none.pem")
   refused(69, "no upgrade: 403", "--target", toy("0", "https://app.example"))
 end)
 

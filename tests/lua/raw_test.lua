@@ -4,11 +4,12 @@ require "lua.fake_core"
 local raw = require "wsb.load.raw"
 
 t.test("a URL is taken apart, or refused", function()
-  assert.same({ "127.0.0.1", 3000, "/feed?x=1" }, { raw.parse "ws://127.0.0.1:3000/feed?x=1" })
-  assert.same({ "localhost", 80, "/" }, { raw.parse "ws://localhost" })
-  assert.same({ "::1", 9, "/a" }, { raw.parse "ws://[::1]:9/a" })
-  for _, url in ipairs { "", "wss://a/", "http://a/", "ws://", "ws://a:0/", "ws://a:65536/", "ws://a:x/",
-    "ws://a/b c", "ws://a/#b", "ws://a:1x" } do
+  assert.same({ "127.0.0.1", 3000, "/feed?x=1", false }, { raw.parse "ws://127.0.0.1:3000/feed?x=1" })
+  assert.same({ "localhost", 80, "/", false }, { raw.parse "ws://localhost" })
+  assert.same({ "::1", 9, "/a", false }, { raw.parse "ws://[::1]:9/a" })
+  assert.same({ "a", 443, "/", true }, { raw.parse "wss://a" })
+  for _, url in ipairs { "", "wsss://a/", "wss://", "http://a/", "ws://", "ws://a:0/", "ws://a:65536/",
+    "ws://a:x/", "ws://a/b c", "ws://a/#b", "ws://a:1x" } do
     assert.is_nil(raw.parse(url), url)
   end
 end)

@@ -25,7 +25,8 @@ local CONNECT_GRACE_S = 30
 local Cohort = { __name = "wsb.Cohort" }
 Cohort.__index = Cohort
 
----How many clients may share a source address. Each attempt of those that come back takes a port, and keeps it
+---How many clients may share a source address. Each attempt of those that come back takes a port, and keeps
+---it
 ---for a minute after it has been given up.
 ---@param options table<string, any>  of the swarm
 ---@return integer
@@ -57,7 +58,8 @@ function cohort.deal(n, per_process, used, per_source)
   return shares
 end
 
----Raises status 69 when the shares need more source addresses than there are: 127.0.0.0/8 serves loopback only.
+---Raises status 69 when the shares need more source addresses than there are: 127.0.0.0/8 serves loopback
+---only.
 ---@param spec {n: integer, shares: {source: integer}[], options: table, where: string}
 function cohort.check_sources(spec)
   local last = spec.shares[#spec.shares]

@@ -25,6 +25,7 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field server wsb.Server?          the first of ctx:serve
 ---@field servers wsb.Server[]        all of them
 ---@field target string?              where clients without a url go, instead of to ctx.server
+---@field secure wsb.Tls?             how ctx:dial speaks to a wss:// URL when it is not told
 ---@field cohorts wsb.Cohort[]        in the order of ctx:clients
 ---@field publishers wsb.Cohort[]
 ---@field doubts string[]             why this run cannot prove anything
@@ -44,7 +45,8 @@ Context.__index = Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
     seed = how.seed or 1, servers = {}, cohorts = {}, publishers = {}, doubts = {}, faults = {},
-    recorded = {}, how = how, used = {}, dialled = {}, workers = 0, connections = 0, probes = 0 }, Context)
+    recorded = {}, how = how, used = {}, dialled = {}, tls_of = {}, workers = 0, connections = 0,
+    probes = 0 }, Context)
 end
 
 local function merged(...)
@@ -93,7 +95,7 @@ local function aimed(self, options, where)
   if self.target then return merged({ url = self.target }, options) end
   if self.server then return merged(self.server:credentials(), { url = self.server.url }, options) end
   errors.raise(errors.SCRIPT, "%s.url: missing: call ctx:serve first, set ctx.target, or give "
-    .. "ws://host:port/path", where)
+    .. "ws://host:port/path or wss://", where)
 end
 
 -- The options of one part of the arm; those that depend on the run are functions of ctx. A function under
@@ -310,14 +312,35 @@ end
 
 ---A raw connection, to `url` or to the server: no byte has been sent. Raises nothing when it cannot be made;
 ---the first read says why.
+-- For who says no more than wss://. A certificate that the server has made for itself cannot be verified.
+local function usual_tls(self, host)
+  local made_itself = self.server and not self.target and self.server.options.tls == "auto"
+  self.tls_of[host] = self.tls_of[host] or self:tls { name = host, verify = not made_itself }
+  return self.tls_of[host]
+end
+
+---How ctx:dial speaks TLS. What is dialled with the same one resumes sessions.
+---@param options wsb.TlsOptions
+---@return wsb.Tls
+function Context:tls(options)
+  local tls, why = core.tls(options)
+  if not tls then errors.raise(errors.USAGE, "%s: give certificates in PEM", why) end
+  return tls
+end
+
+---A raw connection, to `url` or to the server: no byte of it has been sent. Raises nothing when it cannot be
+---made; the first read says why.
 ---@param url? string
+---@param how? {tls: wsb.Tls|false|nil}  of a wss:// URL; false leaves TLS to the script
 ---@return wsb.Raw
 ---@async
-function Context:dial(url)
+function Context:dial(url, how)
   url = aimed(self, { url = url }, "ctx:dial").url
-  local host, port, path = raw.parse(url)
-  if not host then errors.refuse("ctx:dial", url, "ws://HOST:PORT/PATH") end
-  local client = raw.connect(host, port, path)
+  local host, port, path, secure = raw.parse(url)
+  if not host then errors.refuse("ctx:dial", url, "ws:// or wss://HOST:PORT/PATH") end
+  local tls = how and how.tls
+  if tls == nil and secure then tls = self.secure or usual_tls(self, host) end
+  local client = raw.connect(host, port, path, tls or nil)
   table.insert(self.dialled, client)
   return client
 end

@@ -29,21 +29,26 @@ local TIMEOUT_S = 3
 local Raw = { __name = "wsb.Raw" }
 Raw.__index = Raw
 
----The parts of ws://HOST:PORT/PATH; nil when it is none.
+local PORTS = { ws = 80, wss = 443 }
+
+---The parts of ws://HOST:PORT/PATH or wss://; nil when it is none.
 ---@param url string
 ---@return string? host
 ---@return integer? port
 ---@return string? path
+---@return boolean? secure  wss
 function raw.parse(url)
-  local host, rest = url:match "^ws://%[([%x:]+)%](.*)$"
-  if not host then host, rest = url:match "^ws://([^/:?#]+)(.*)$" end
+  local scheme, authority = url:match "^(wss?)://(.*)$"
+  if not scheme then return nil end
+  local host, rest = authority:match "^%[([%x:]+)%](.*)$"
+  if not host then host, rest = authority:match "^([^/:?#]+)(.*)$" end
   if not host then return nil end
   local port, path = rest:match "^:(%d+)(.*)$"
-  port, path = math.tointeger(tonumber(port or 80)), path or rest
+  port, path = math.tointeger(tonumber(port or PORTS[scheme])), path or rest
   if not port or port < 1 or port > 65535 or path:find "[%s#]" or (path ~= "" and path:sub(1, 1) ~= "/") then
     return nil
   end
-  return host, port, path == "" and "/" or path
+  return host, port, path == "" and "/" or path, scheme == "wss"
 end
 
 local function masked(payload)
@@ -74,21 +79,29 @@ function raw.frame(opcode, payload, how)
   return how.mask == false and head .. payload or head .. MASK .. masked(payload)
 end
 
+-- What is not the end of a connection.
+local GOING_ON = { connecting = true, securing = true, open = true }
+
 -- Connects; that it could not is found out by who reads.
 ---@param host string
 ---@param port integer
 ---@param path string
+---@param tls? wsb.Tls  plain TCP when missing
 ---@return wsb.Raw
 ---@async
-function raw.connect(host, port, path)
-  local self = setmetatable({ host = ("%s:%d"):format(host, port), path = path, buffer = "" }, Raw)
-  local dial, why = core.dial(host, port)
+function raw.connect(host, port, path, tls)
+  local name = host:find(":", 1, true) and ("[%s]"):format(host) or host
+  local self = setmetatable({ host = ("%s:%d"):format(name, port), path = path, buffer = "" }, Raw)
+  local dial, why = core.dial(host, port, tls)
   if not dial then
     self.trouble = why
     return self
   end
   self.dial = dial
-  task.wait(function() return dial:state() ~= "connecting" end, TIMEOUT_S)
+  task.wait(function()
+    local state = dial:state()
+    return state == "open" or not GOING_ON[state]
+  end, TIMEOUT_S)
   return self
 end
 
@@ -99,7 +112,7 @@ local function fill(self, enough, timeout)
   local found = task.wait(function()
     self.buffer = self.buffer .. self.dial:take()
     over, why = self.dial:state()
-    return enough() or over ~= "open" and over ~= "connecting" and "over"
+    return enough() or not GOING_ON[over] and "over"
   end, timeout or TIMEOUT_S)
   if found and found ~= "over" then return found end
   return nil, found and (why or over) or "timeout"
@@ -186,6 +199,49 @@ function Raw:request(changes, path)
   return self:read_head()
 end
 
+-- Suites from before and after TLS 1.2, so that a server can agree to whichever version it takes.
+local SUITES = "\xC0\x2B\xC0\x2F\xC0\x2C\xC0\x30\xC0\x09\xC0\x13\xC0\x0A\xC0\x14\x00\x9C\x00\x2F\x00\x35"
+local GROUPS = "\0\x1D\0\x17\0\x18"
+local SIGNATURES = "\x04\x03\x08\x04\x04\x01\x05\x03\x08\x05\x05\x01\x02\x03\x02\x01"
+
+---A ClientHello as bytes, of a client that speaks no newer TLS than 1.`minor`, which is 0 to 2: OpenSSL
+---itself does not offer what is out of date.
+---@param minor integer
+---@param name? string  that is asked for (SNI)
+---@return string
+function Raw.hello(_, minor, name)
+  local function extension(number, body) return (">I2s2"):pack(number, body) end
+  local extensions = extension(10, (">s2"):pack(GROUPS)) .. extension(11, "\1\0")
+    .. extension(13, (">s2"):pack(SIGNATURES))
+  if name then extensions = extension(0, (">s2"):pack(("\0" .. (">s2"):pack(name)))) .. extensions end
+  local body = ("\3" .. string.char(minor + 1)) .. ("wsb "):rep(8) .. "\0" .. (">s2"):pack(SUITES) .. "\1\0"
+    .. (">s2"):pack(extensions)
+  return "\x16\3\1" .. (">s2"):pack("\1" .. (">I3"):pack(#body) .. body)
+end
+
+local ALERTS = { [10] = "unexpected message", [40] = "handshake failure", [47] = "illegal parameter",
+  [50] = "decode error", [70] = "protocol version", [71] = "insufficient security", [80] = "internal error",
+  [112] = "unrecognized name" }
+
+---What a server says to bytes of TLS: "TLS 1.2" when it agrees to that, "alert: protocol version" and the
+---like, the status when it speaks HTTP.
+---@param timeout? number
+---@return string? answer
+---@return string? why
+---@async
+function Raw:read_hello(timeout)
+  local found, why = fill(self, function() return #self.buffer >= 7 end, timeout)
+  if not found then return nil, why end
+  local kind, first, second = self.buffer:byte(1), self.buffer:byte(6, 7)
+  if kind == 21 then return "alert: " .. (ALERTS[second] or tostring(second)) end
+  if kind == 22 and first == 2 then
+    if not fill(self, function() return #self.buffer >= 11 end, timeout) then return nil, "timeout" end
+    return ("TLS 1.%d"):format(self.buffer:byte(11) - 1)
+  end
+  local status, trouble = self:read_head(timeout)
+  return status and tostring(status), trouble
+end
+
 -- Head and payload of the frame at the front of the buffer, when all of it is there.
 local function whole_frame(buffer)
   if #buffer < 2 then return nil end
@@ -252,6 +308,12 @@ end
 function Raw:expect_end(timeout)
   local _, why = fill(self, function() self.buffer = "" end, timeout)
   return why
+end
+
+---Whether its TLS handshake resumed a session.
+---@return boolean
+function Raw:resumed()
+  return self.dial ~= nil and self.dial:resumed()
 end
 
 ---Idempotent.
