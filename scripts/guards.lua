@@ -287,8 +287,7 @@ local LATE = on_ours("Close 3008", { "Close 3008", "Close 1008", "Close 1001", "
 local FULL = on_ours("503", { "503", "429", "dropped" })
 local CROWDED = on_ours("429", { "429", "503", "403", "dropped" })
 
-local OLD = on_ours("alert: protocol version", { "alert: protocol version", "alert: handshake failure",
-  "alert: insufficient security", "dropped" })
+local OLD = on_ours("alert: protocol version", { "alert", "dropped" })
 
 local CHECKS = {
   { name = "Origin: another site's", sent = "Origin: " .. FORBIDDEN, expected = "403",
@@ -296,14 +295,14 @@ local CHECKS = {
   { name = "Origin: its own", sent = "the authorized Origin", expected = "101",
     unless = after("Origin: another site's", "origin"),
     run = upgrade(function(ctx) return { Origin = limit(ctx, "origin") } end) },
-  { name = "message: one frame", sent = "a header that announces max-message + 1, no body",
+  { name = "message: one frame", sent = "a header that says max-message + 1",
     expected = "Close 1009", unless = needs "max_message",
     run = frames(function(ctx)
       return wsb.frame(op.BINARY, "", { length = limit(ctx, "max_message") + 1 })
     end) },
   { name = "message: fragments", sent = "two halves that are too much together", expected = "Close 1009",
     unless = needs "max_message", run = frames(sum_of_fragments) },
-  { name = "message: inflated", sent = "a small message that inflates to max-message + 1",
+  { name = "message: inflated", sent = "what inflates to max-message + 1",
     expected = "Close 1009", unless = no_deflate, run = inflated },
   { name = "message: at the limit", sent = "max-message bytes, a ping", expected = "Pong",
     unless = needs "max_message", run = at_the_limit },
@@ -369,16 +368,14 @@ local CHECKS = {
     unless = tls.over_tls(needs "tls_timeout"),
     run = deadline("tls_timeout", tls.wait_without_tls(tls.hello(2, 0.5))) },
   { name = "TLS: plain HTTP", sent = "an upgrade without TLS", unless = tls.over_tls(),
-    expected = on_ours("dropped", { "dropped", "400", "alert: protocol version",
-      "alert: unexpected message" }),
+    expected = on_ours("dropped", { "dropped", "400", "alert" }),
     run = tls.without_tls(function(ctx, client) return client:upgrade(credentials(ctx)) end) },
   { name = "TLS 1.0", sent = "a ClientHello of it", expected = OLD, unless = tls.over_tls(),
     run = tls.without_tls(tls.hello(0)) },
   { name = "TLS 1.1", sent = "a ClientHello of it", expected = OLD, unless = tls.over_tls(),
     run = tls.without_tls(tls.hello(1)) },
   { name = "TLS 1.2", sent = "a ClientHello of it", unless = tls.over_tls(),
-    expected = on_ours("TLS 1.2", { "TLS 1.2", "alert: protocol version" }),
-    run = tls.without_tls(tls.hello(2)) },
+    expected = on_ours("TLS 1.2", { "TLS 1.2", "alert" }), run = tls.without_tls(tls.hello(2)) },
   { name = "TLS 1.3", sent = "an upgrade over it", expected = "101", unless = tls.over_tls(),
     run = tls.upgrade_with { min = "1.3" } },
   { name = "TLS: resumption", sent = "a second connection, with the ticket of the first",
@@ -389,10 +386,10 @@ local CHECKS = {
     expected = "refused: not trusted", unless = tls.over_tls(tls.trusted_by_all),
     run = tls.upgrade_with { ca = "" } },
   { name = "certificate: name", sent = "a client that wants " .. OTHER_NAME,
-    expected = on_ours("refused: its name", { "refused: its name", "tlsv1 unrecognized name", "dropped" }),
+    expected = "refused: its name",
     unless = tls.over_tls(tls.not_verified), run = tls.upgrade_with { name = OTHER_NAME } },
   { name = "certificate: read again", sent = "reload with another, while the clients are there",
-    expected = ("the new one, %d connected"):format(BYSTANDERS),
+    expected = ("new, %d connected"):format(BYSTANDERS),
     unless = tls.over_tls(function(ctx)
       return ctx.target and "only wsb's own can be told" or tls.not_verified(ctx)
     end),
@@ -456,7 +453,8 @@ end
 local function does_relay(ctx)
   local listener, why = join(ctx)
   if not listener then
-    wsb.unavailable("--target: %s: %s: check address and path, or give --origin or --token", ctx.target, why)
+    wsb.unavailable("--target: %s: %s: check address and path, or give --origin, --token or --tls-ca",
+      ctx.target, why)
   end
   local speaker = join(ctx)
   if not speaker then return false end

@@ -59,7 +59,7 @@ function ask.after(name, limit_name)
   return function(ctx)
     local why = ask.needs(limit_name)(ctx)
     if why then return why end
-    if not REFUSED[came_of[name]] then return ("says nothing: '%s' was not refused"):format(name) end
+    if not REFUSED[came_of[name]] then return ("'%s' was not refused"):format(name) end
   end
 end
 

@@ -64,7 +64,9 @@ function tls.context(ctx, changes)
   return ctx:tls(options)
 end
 
+-- The server may refuse a name as well, before its certificate is looked at.
 local function refusal(why)
+  if why:find "unrecognized name" then return "refused: its name" end
   local reason = why:match "^certificate verify failed: (.*)$"
   if not reason then return ask.gone(why) end
   if reason:find "mismatch" then return "refused: its name" end
@@ -88,6 +90,8 @@ function tls.without_tls(make)
     local client = ctx:dial(nil, { tls = false })
     client:send(make(ctx, client))
     local said, why = client:read_hello()
+    -- Which alert it is, others may choose.
+    if ctx.target and said and said:find "^alert" then return "alert" end
     return said or ask.kept(why)
   end
 end
@@ -139,7 +143,7 @@ function tls.read_again(ctx)
   local before, now = upgrade_by(ctx, old), upgrade_by(ctx, ctx.secure)
   if before ~= "refused: not trusted" then return "the old one: " .. before end
   if now ~= "101" then return "the new one: " .. now end
-  return ("the new one, %d connected"):format(ctx.cohorts[1]:counts().clients_open)
+  return ("new, %d connected"):format(ctx.cohorts[1]:counts().clients_open)
 end
 
 return tls
