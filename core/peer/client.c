@@ -199,8 +199,11 @@ static void receive_head(struct client *c)
     uint8_t *into = buf_reserve(head, RESPONSE_HEAD_MAX);
     switch (stream_read(&c->conn.stream, into, RESPONSE_HEAD_MAX, &size)) {
     case IO_AGAIN: return;
-    case IO_CLOSED:
-    case IO_FAILED: end(c, 1006); return;
+    case IO_FAILED:
+        c->refused = true;
+        end(c, 1006);
+        return;
+    case IO_CLOSED: end(c, 1006); return;
     case IO_DONE: break;
     }
     head->size += size;
@@ -312,6 +315,7 @@ static void turn_end(struct turn *t)
     if (c->state == CLIENT_CONNECTING || c->state == CLIENT_SECURING)
         return;
     bool broken = !conn_flush(&c->conn, &frames, &bytes); /* an ended one may still have a Close to send */
+    c->refused = c->refused || (broken && c->state == CLIENT_UPGRADING);
     if (broken)
         stream_ended(c);
     if (c->state != CLIENT_ENDED)

@@ -63,7 +63,7 @@ struct client {
     uint64_t allowance; /* bytes it may still read, UINT64_MAX without limit */
     enum client_state state;
     bool was_open;
-    bool refused; /* there was nobody to connect to, or it was reset before it was made */
+    bool refused; /* nobody listened, or it was reset before the upgrade */
     int code;
     uint64_t heard_ns;  /* when the last bytes came, from OPEN on */
     uint64_t pinged_ns; /* when a ping left that nothing has been heard since, else 0 */

@@ -11,12 +11,17 @@
 #include "wsb.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
 enum { EXIT_OPTIONS = 64, EXIT_ALONE = 70 };
+
+/* Bytes of questions about retries that wait for the controller; the channel holds three times as many. */
+enum { RETRIES_QUEUED_MAX = 64 * 1024 };
 
 struct worker {
     struct ev_loop *ev;
@@ -136,13 +141,17 @@ static void on_finished(void *arg)
     say("finished", 0, NULL);
 }
 
-/* Many at once may be more than the channel holds; the swarm asks about them again then. */
+/* The swarm asks about many at once, and again about those that are not taken: they must not fill the
+ * channel, or replies would find no room in it. */
 static bool on_retries(void *arg, const struct wsb_swarm_lost *lost, size_t count)
 {
     (void)arg;
     char text[CTL_SETTINGS_MAX][96];
     const char *setting[CTL_SETTINGS_MAX + 1];
+    int queued = 0;
     size_t i;
+    if (ioctl(CHILD_CHANNEL_FD, SIOCOUTQ, &queued) == 0 && queued > RETRIES_QUEUED_MAX)
+        return false;
     for (i = 0; i < count && i < CTL_SETTINGS_MAX; i++) {
         snprintf(text[i], sizeof text[i], "%llu=%llu %llu %d", (unsigned long long)lost[i].client,
                  (unsigned long long)lost[i].attempt, (unsigned long long)lost[i].previous_ms, lost[i].code);

@@ -2,6 +2,7 @@
 #include "peer/client.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/count.h"
 #include "wire/http1.h"
 #include "wire/upgrade.h"
@@ -13,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,6 +197,9 @@ static void another_status(void **state)
 {
     (void)state;
     check_refused("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\r\n");
+    assert_int_equal(client.heard.status, 503);
+    assert_int_equal(client.heard.retry_after_ns, 5 * NS_PER_S);
+    assert_false(client.refused);
 }
 
 static void no_http(void **state)
@@ -300,6 +305,110 @@ static void a_close_is_answered(void **state)
     WAIT_FOR(ended);
     assert_true(was_open);
     assert_int_equal(code, 1013);
+}
+
+static void the_window_in_a_close_is_kept_and_forgotten_with_the_connection(void **state)
+{
+    (void)state;
+    static const char reason[] = "{\"wsb\":\"reconnect\",\"window_ms\":250}";
+    char frame[64];
+    int size = snprintf(frame, sizeof frame, "\x88%c\x03\xF4%s", (int)sizeof reason + 1, reason);
+    open_it();
+    say(frame, (size_t)size);
+    close(far);
+    far = -1;
+    WAIT_FOR(ended);
+    assert_int_equal(code, 1012);
+    assert_int_equal(client.heard.window_ns, 250 * NS_PER_MS);
+    opened = ended = false;
+    open_it();
+    assert_int_equal(client.heard.window_ns, 0);
+    assert_int_equal(client.code, 0);
+}
+
+static void nobody_there_is_a_refusal(void **state)
+{
+    (void)state;
+    close(listening);
+    if (client_connect(&client, &shared) == 0) {
+        check_failure();
+        assert_true(client.refused);
+    } else {
+        assert_int_equal(errno, ECONNREFUSED);
+    }
+    listening = sock_listen("127.0.0.1", 0, 16, 0);
+}
+
+static void a_reset_before_the_answer_is_a_refusal(void **state)
+{
+    (void)state;
+    begin();
+    sock_reset_on_close(far);
+    close(far);
+    far = -1;
+    check_failure();
+    assert_true(client.refused);
+}
+
+static void silence_is_pinged_and_then_given_up(void **state)
+{
+    (void)state;
+    char byte;
+    open_it();
+    client_listen(&client, 0, 1);
+    client_listen(&client, 3600 * NS_PER_S, 1);
+    assert_int_equal(client.pinged_ns, 0);
+    loop_refresh(loop);
+    client_listen(&client, 1, 3600 * NS_PER_S);
+    check_client_says(MESSAGE_PING, 0, "");
+    client_listen(&client, 1, 3600 * NS_PER_S);
+    for (int i = 0; i < 5; i++)
+        ev_run(ev, EVRUN_ONCE);
+    assert_int_equal(recv(far, &byte, 1, MSG_DONTWAIT), -1); /* one ping is enough */
+    assert_false(ended);
+    loop_refresh(loop);
+    client_listen(&client, 1, 1);
+    WAIT_FOR(ended);
+    assert_true(was_open);
+    assert_int_equal(code, 1006);
+    assert_int_equal(recv(far, &byte, 1, 0), 0); /* no reset */
+}
+
+static void whatever_is_heard_answers_a_ping(void **state)
+{
+    (void)state;
+    open_it();
+    loop_refresh(loop);
+    client_listen(&client, 1, 1);
+    assert_true(client.pinged_ns > 0);
+    say("\x81\x02hi", 4);
+    WAIT_FOR(heard[0] != '\0');
+    assert_int_equal(client.pinged_ns, 0);
+    client_listen(&client, 3600 * NS_PER_S, 1);
+    assert_int_equal(client.state, CLIENT_OPEN);
+}
+
+static void who_does_not_read_does_not_wait_for_an_answer(void **state)
+{
+    (void)state;
+    open_it();
+    client_allow(&client, 0);
+    for (int i = 0; i < 3; i++) {
+        loop_refresh(loop);
+        client_listen(&client, 1, 1);
+    }
+    assert_int_equal(client.pinged_ns, 0);
+    assert_int_equal(client.state, CLIENT_OPEN);
+}
+
+static void giving_up_is_a_plain_close(void **state)
+{
+    (void)state;
+    char byte;
+    begin();
+    client_give_up(&client);
+    check_failure();
+    assert_int_equal(recv(far, &byte, 1, 0), 0);
 }
 
 static void an_end_without_a_close_is_1006(void **state)
@@ -415,6 +524,13 @@ int main(void)
         TEST(a_ping_is_answered),
         TEST(messages_are_masked),
         TEST(a_close_is_answered),
+        TEST(the_window_in_a_close_is_kept_and_forgotten_with_the_connection),
+        TEST(nobody_there_is_a_refusal),
+        TEST(a_reset_before_the_answer_is_a_refusal),
+        TEST(silence_is_pinged_and_then_given_up),
+        TEST(whatever_is_heard_answers_a_ping),
+        TEST(who_does_not_read_does_not_wait_for_an_answer),
+        TEST(giving_up_is_a_plain_close),
         TEST(an_end_without_a_close_is_1006),
         TEST(a_masked_frame_breaks_it),
         TEST(too_large_a_message_breaks_it),

@@ -1,0 +1,442 @@
+-- Clients of a swarm that come back: when, how often, and who says so. The far end is a server of the test's
+-- own where it has to misbehave, else `wsb serve`.
+
+local served = require "served"
+local t = require "harness"
+local uv = require "luv"
+local websocket = require "websocket"
+
+-- A swarm that a script drives: it says what happens and every change of its counters, and its script may
+-- answer what it is asked (`on_event`, Lua text).
+
+local DRIVER = [[
+local core = require "wsb.core"
+io.stdout:setvbuf "line"
+return { name = "driver", description = "test", run = function()
+  local worker = core.spawn("swarm", %s, {})
+  print("pid", worker:pid())
+  local said, over
+  local function handle(event)
+    local values = event.values or {}
+    if event.kind == "exit" then over = ("%%s %%s"):format(event.code, event.signal) end
+    if event.kind == "ready" then return end
+    local words = {}
+    for name, value in pairs(values) do words[#words + 1] = name .. "=" .. value end
+    table.sort(words)
+    print("event", event.name or event.kind, table.concat(words, " "))
+    %s
+  end
+  local function tell()
+    local words = {}
+    for name, value in pairs(worker:counts()) do
+      if value ~= 0 then words[#words + 1] = name .. "=" .. value end
+    end
+    words[#words + 1] = "came_back=" .. worker:hist("reconnect_time"):count()
+    words[#words + 1] = "dropped=" .. ((worker:closes()[1006] or {}).seen or 0)
+    table.sort(words)
+    local now = table.concat(words, " ")
+    if now ~= said then print("counts", now) end
+    said = now
+  end
+  local deadline = core.now() + 50
+  repeat
+    for _, event in ipairs(core.turn(0.01)) do handle(event) end
+    tell()
+  until over or core.now() > deadline
+  print("over", over)
+  worker:close()
+end }
+]]
+
+local Swarm = {}
+Swarm.__index = Swarm
+
+local function swarm(options, on_event)
+  local fields = {}
+  for name, value in pairs(options) do fields[#fields + 1] = ("%s = %q"):format(name, value) end
+  local self = setmetatable({ counts = {}, events = {} }, Swarm)
+  local function on_line(line)
+    local kind, rest = line:match "^(%l+)\t(.*)$"
+    if kind == "pid" then self.pid = tonumber(rest) end
+    if kind == "over" then self.over = rest end
+    if kind == "event" then table.insert(self.events, (rest:gsub("\t", " "))) end
+    if kind ~= "counts" then return end
+    self.counts = {}
+    for name, value in rest:gmatch "([%l%d_]+)=(%d+)" do self.counts[name] = tonumber(value) end
+  end
+  local script = DRIVER:format("{ " .. table.concat(fields, ", ") .. " }", on_event or "")
+  self.process = t.start({ t.wsb, "-" }, { stdin = script, on_line = on_line })
+  return self
+end
+
+function Swarm:count(name) return self.counts[name] or 0 end
+
+function Swarm:await(name, value)
+  t.wait_until(function() return self:count(name) == value end, 20, ("%s = %d"):format(name, value))
+end
+
+-- Once the counts stand as they are to be; the others are 0.
+function Swarm:expect(counts)
+  for name, value in pairs(counts) do
+    assert(self:count(name) == value, ("%s is %d, not %d"):format(name, self:count(name), value))
+  end
+end
+
+function Swarm:await_event(text)
+  t.wait_until(function()
+    for _, event in ipairs(self.events) do
+      if event == text then return true end
+    end
+  end, 20, text)
+end
+
+function Swarm:stop()
+  uv.kill(self.pid, "sigterm")
+  t.wait_until(function() return self.over end, 20, "the swarm's end")
+  assert(self.over == "0 nil", self.over)
+  assert(self:count "clients_waiting" == 0, "some still wait")
+  assert(self:count "clients_open" == 0, "some are still open")
+end
+
+-- A server of the test's own. `answer(connection, n)` gets the n-th request, from 1.
+
+local function sha1(text)
+  local h = { 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0 }
+  local function rol(x, n) return (x << n | x >> 32 - n) & 0xFFFFFFFF end
+  local padded = text .. "\x80" .. ("\0"):rep(-(#text + 9) % 64) .. (">I8"):pack(#text * 8)
+  for at = 1, #padded, 64 do
+    local w = { (">I4I4I4I4I4I4I4I4I4I4I4I4I4I4I4I4"):unpack(padded, at) }
+    for i = 17, 80 do w[i] = rol(w[i - 3] ~ w[i - 8] ~ w[i - 14] ~ w[i - 16], 1) end
+    local a, b, c, d, e = table.unpack(h)
+    for i = 1, 80 do
+      local f, k
+      if i <= 20 then f, k = b & c | ~b & d, 0x5A827999
+      elseif i <= 40 then f, k = b ~ c ~ d, 0x6ED9EBA1
+      elseif i <= 60 then f, k = b & c | b & d | c & d, 0x8F1BBCDC
+      else f, k = b ~ c ~ d, 0xCA62C1D6
+      end
+      a, b, c, d, e = (rol(a, 5) + (f & 0xFFFFFFFF) + e + k + w[i]) & 0xFFFFFFFF, a, rol(b, 30), c, d
+    end
+    for i, word in ipairs { a, b, c, d, e } do h[i] = (h[i] + word) & 0xFFFFFFFF end
+  end
+  return (">I4I4I4I4I4"):pack(table.unpack(h))
+end
+
+local DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+local function base64(bytes)
+  local text = (bytes .. ("\0"):rep(-#bytes % 3)):gsub("...", function(three)
+    local n = (">I3"):unpack(three)
+    local four = ""
+    for shift = 18, 0, -6 do
+      local i = (n >> shift & 63) + 1
+      four = four .. DIGITS:sub(i, i)
+    end
+    return four
+  end)
+  local padding = -#bytes % 3
+  return text:sub(1, #text - padding) .. ("="):rep(padding)
+end
+
+local function accept_of(request)
+  local key = request:match "Sec%-WebSocket%-Key: (%S+)"
+  return base64(sha1(key .. "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+end
+
+assert(base64(sha1(websocket.KEY .. "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) == websocket.ACCEPT)
+
+local function upgrade(connection)
+  connection.tcp:write(("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    .. "Sec-WebSocket-Accept: %s\r\n\r\n"):format(accept_of(connection.request)))
+end
+
+local function refuse(connection, headers)
+  local status = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+  connection.tcp:write(status .. (headers or "") .. "\r\n")
+end
+
+local function say_close(connection, code, reason)
+  connection.tcp:write(websocket.frame(websocket.CLOSE, (">I2"):pack(code) .. reason, { mask = false }))
+end
+
+local function take_in(toy, tcp, answer)
+  local connection = { tcp = tcp, request = "" }
+  toy.connections = toy.connections + 1
+  tcp:read_start(function(err, data)
+    if not data then
+      local how = err or "end"
+      toy.ends[how] = (toy.ends[how] or 0) + 1
+      if not tcp:is_closing() then tcp:close() end
+    elseif not connection.answered then
+      connection.request = connection.request .. data
+      if not connection.request:find("\r\n\r\n", 1, true) then return end
+      connection.answered = true
+      table.insert(toy.requests, uv.hrtime() / 1e9)
+      answer(connection, #toy.requests)
+    end
+  end)
+end
+
+---@param answer fun(connection: table, n: integer)
+---@return {url: string, requests: number[], connections: integer, ends: table<string, integer>}
+local function toy_server(answer)
+  local toy = { requests = {}, connections = 0, ends = {}, tcp = uv.new_tcp() }
+  assert(toy.tcp:bind("127.0.0.1", 0))
+  toy.url = ("ws://127.0.0.1:%d/feed"):format(toy.tcp:getsockname().port)
+  assert(toy.tcp:listen(64, function()
+    local tcp = uv.new_tcp()
+    toy.tcp:accept(tcp)
+    take_in(toy, tcp, answer)
+  end))
+  return toy
+end
+
+local function await_requests(toy, n)
+  t.wait_until(function() return #toy.requests >= n end, 20, n .. " requests")
+end
+
+local function free_port()
+  local tcp = uv.new_tcp()
+  assert(tcp:bind("127.0.0.1", 0))
+  local port = tcp:getsockname().port
+  tcp:close()
+  uv.run "nowait"
+  return port
+end
+
+local function url_of(port) return ("ws://127.0.0.1:%d/feed"):format(port) end
+
+local function serve_at(port) return served.start { "--port", tostring(port), "--path", "/feed" } end
+
+t.test("nobody comes back unless told to", function()
+  local s = swarm { url = url_of(free_port()), clients = "3" }
+  s:await_event "connected failed=3 opened=0"
+  s:await("clients_failed", 3)
+  s:expect { clients_started = 3, clients_refused = 3, clients_waiting = 0, clients_given_up = 0 }
+  s:stop()
+end)
+
+t.test("all are there once the server is", function()
+  local port = free_port()
+  local s = swarm { url = url_of(port), clients = "20", reconnect = "fixed", reconnect_base = "50ms",
+    reconnect_jitter = "full" }
+  t.wait_until(function() return s:count "clients_refused" > 40 end, 20, "attempts in vain")
+  local server = serve_at(port)
+  s:await("clients_open", 20)
+  s:await_event "connected failed=0 opened=20"
+  s:expect { clients_opened = 20, clients_waiting = 0, clients_lost = 0, clients_given_up = 0, came_back = 0 }
+  assert(s:count "clients_started" == s:count "clients_failed" + 20)
+  s:stop()
+  assert(server:finish "sigterm" == 0)
+end)
+
+t.test("those who lose their server find the next one", function()
+  local port = free_port()
+  local first = serve_at(port)
+  local s = swarm { url = url_of(port), clients = "10", reconnect = "exponential", reconnect_base = "20ms",
+    reconnect_cap = "200ms" }
+  s:await("clients_open", 10)
+  first:finish "sigkill"
+  s:await("clients_lost", 10)
+  local second = serve_at(port)
+  s:await("clients_open", 10)
+  s:await("came_back", 10)
+  s:expect { clients_opened = 20, clients_closed = 10, clients_waiting = 0 }
+  s:stop()
+  s:expect { clients_lost = 10, clients_closed = 20 }
+  assert(second:finish "sigterm" == 0)
+end)
+
+t.test("a fixed wait lies between the attempts, and an answer is no connection", function()
+  local toy = toy_server(function(connection) refuse(connection) end)
+  local s = swarm { url = toy.url, clients = "1", reconnect = "fixed", reconnect_base = "300ms" }
+  await_requests(toy, 4)
+  assert(toy.requests[4] - toy.requests[1] > 0.7, toy.requests[4] - toy.requests[1])
+  assert(s:count "clients_answered" >= 3 and s:count "clients_opened" == 0)
+  s:expect { clients_refused = 0, clients_expired = 0, clients_told_to_wait = 0 }
+  s:stop()
+end)
+
+t.test("a list ends in its last wait", function()
+  local toy = toy_server(function(connection) refuse(connection) end)
+  local s = swarm { url = toy.url, clients = "1", reconnect = "list", reconnect_delays = "0,10ms,400ms" }
+  await_requests(toy, 5)
+  assert(toy.requests[5] - toy.requests[3] > 0.7, toy.requests[5] - toy.requests[3])
+  s:stop()
+end)
+
+t.test("Retry-After goes before the policy", function()
+  local toy = toy_server(function(connection, n)
+    if n == 1 then refuse(connection, "Retry-After: 1\r\n") else upgrade(connection) end
+  end)
+  local s = swarm { url = toy.url, clients = "1", reconnect = "fixed", reconnect_base = "1h" }
+  s:await("clients_open", 1)
+  assert(toy.requests[2] - toy.requests[1] > 0.9, toy.requests[2] - toy.requests[1])
+  s:expect { clients_told_to_wait = 1, clients_answered = 1, clients_started = 2 }
+  s:stop()
+end)
+
+t.test("who does not honour it goes by the policy", function()
+  local toy = toy_server(function(connection, n)
+    if n < 4 then refuse(connection, "Retry-After: 3600\r\n") else upgrade(connection) end
+  end)
+  local s = swarm { url = toy.url, clients = "1", reconnect = "fixed", reconnect_base = "10ms",
+    reconnect_honour = "false" }
+  s:await("clients_open", 1)
+  s:expect { clients_told_to_wait = 0, clients_answered = 3 }
+  s:stop()
+end)
+
+t.test("the window in a close reason goes before the policy", function()
+  local toy = toy_server(function(connection, n)
+    upgrade(connection)
+    if n > 1 then return end
+    say_close(connection, 1012, '{"wsb":"reconnect","window_ms":300}')
+    connection.tcp:shutdown()
+  end)
+  local s = swarm { url = toy.url, clients = "1", reconnect = "fixed", reconnect_base = "1h" }
+  s:await("came_back", 1)
+  s:expect { clients_told_to_wait = 1, clients_lost = 1, clients_open = 1, clients_started = 2 }
+  s:stop()
+end)
+
+t.test("it gives up after so many attempts", function()
+  local s = swarm { url = url_of(free_port()), clients = "5", reconnect = "fixed", reconnect_base = "10ms",
+    reconnect_attempts = "3" }
+  s:await_event "connected failed=5 opened=0"
+  s:await("clients_given_up", 5)
+  s:expect { clients_started = 20, clients_failed = 20, clients_refused = 20, clients_waiting = 0 }
+  s:stop()
+end)
+
+t.test("a budget makes it wait for a token", function()
+  local s = swarm { url = url_of(free_port()), clients = "1", reconnect = "fixed", reconnect_base = "10ms",
+    reconnect_budget = "5" }
+  s:await("clients_over_budget", 1)
+  s:expect { clients_started = 6, clients_waiting = 1 }
+  s:stop()
+end)
+
+t.test("an attempt that gets no answer is closed, not reset, and made again", function()
+  local toy = toy_server(function() end)
+  local s = swarm { url = toy.url, clients = "2", connect_timeout = "200ms", reconnect = "fixed",
+    reconnect_base = "10ms", reconnect_attempts = "2" }
+  s:await("clients_given_up", 2)
+  s:expect { clients_expired = 6, clients_failed = 6, clients_refused = 0, clients_answered = 0 }
+  t.wait_until(function() return toy.ends["end"] == 6 end, 10, "the ends of six connections")
+  assert(toy.connections == 6)
+  s:stop()
+end)
+
+t.test("a server gone silent is given up after a ping, and found again", function()
+  local server = served.start { "--path", "/feed" }
+  local s = swarm { url = server.url, clients = "3", ping_interval = "200ms", ping_timeout = "1s",
+    reconnect = "fixed", reconnect_base = "100ms" }
+  s:await("clients_open", 3)
+  local worker = server:workers()[1]
+  assert(uv.kill(worker, "sigstop"))
+  s:await("clients_lost", 3)
+  s:expect { dropped = 3 }
+  assert(uv.kill(worker, "sigcont"))
+  s:await("clients_open", 3)
+  s:await("came_back", 3)
+  s:stop()
+  assert(server:finish "sigterm" == 0)
+end)
+
+t.test("a server that answers pings is kept", function()
+  local pings = 0
+  local server = served.start { "--path", "/feed", "--ping-interval", "0" }
+  local s = swarm { url = server.url, clients = "2", ping_interval = "100ms", ping_timeout = "500ms" }
+  s:await("clients_open", 2)
+  t.wait_until(function()
+    pings = s:count "bytes_received"
+    return pings >= 2 * 3 * 2 -- three empty pongs for each, two bytes long
+  end, 20, "pongs")
+  s:expect { clients_lost = 0, dropped = 0 }
+  s:stop()
+  assert(server:finish "sigterm" == 0)
+end)
+
+t.test("a stall goes on after the way back", function()
+  local port = free_port()
+  local first = serve_at(port)
+  local s = swarm({ url = url_of(port), clients = "3", stall_after = "1ms", reconnect = "fixed",
+    reconnect_base = "50ms" }, [[
+      if event.name == "connected" then worker:send "start" end
+  ]])
+  s:await("clients_stalled", 3)
+  first:finish "sigkill"
+  s:await("clients_lost", 3)
+  local second = serve_at(port)
+  s:await("came_back", 3)
+  s:await("clients_stalled", 3)
+  s:stop()
+  second:finish "sigkill"
+end)
+
+t.test("a script decides for each", function()
+  local port = free_port()
+  local s = swarm({ url = url_of(port), clients = "3", reconnect = "script" }, [[
+    if event.name == "retries" then
+      local answers = {}
+      for id in pairs(values) do answers[id] = id == "0" and "never" or "20" end
+      worker:send("retry", answers)
+    end
+  ]])
+  t.wait_until(function() return s:count "clients_refused" > 8 end, 20, "attempts in vain")
+  local server = serve_at(port)
+  s:await("clients_open", 2)
+  s:await_event "connected failed=1 opened=2"
+  s:expect { clients_given_up = 1, clients_waiting = 0 }
+  local seen = table.concat(s.events, "\n")
+  assert(seen:find "0=1 0 1006", seen)
+  assert(seen:find "1=1 0 1006", seen)
+  assert(seen:find "1=2 20 1006", seen)
+  assert(seen:find "2=3 20 1006", seen)
+  assert(not seen:find "0=2 ", seen)
+  s:stop()
+  assert(server:finish "sigterm" == 0)
+end)
+
+t.test("a script is told the status of a refusal, and wrong answers are refused", function()
+  local toy = toy_server(function(connection) refuse(connection) end)
+  local s = swarm({ url = toy.url, clients = "1", reconnect = "script" }, [[
+    if event.name == "retries" then
+      worker:send("retry", { ["1"] = "5" })
+      worker:send("retry", { ["0"] = "soon" })
+    end
+    if event.error then print("event", event.error) end
+  ]])
+  s:await_event "retries 0=1 0 503"
+  s:await_event "retry: '1=5' is not accepted; give CLIENT=MS or CLIENT=never"
+  s:await_event "retry: '0=soon' is not accepted; give CLIENT=MS or CLIENT=never"
+  s:expect { clients_waiting = 1, clients_started = 1 }
+  s:stop()
+end)
+
+t.test("more questions than the channel holds are all asked", function()
+  local s = swarm({ url = url_of(free_port()), clients = "5000", connect_rate = "1M",
+    reconnect = "script" }, [[
+    if event.name == "retries" then
+      local answers = {}
+      for id in pairs(values) do answers[id] = "never" end
+      worker:send("retry", answers)
+    end
+  ]])
+  s:await("clients_given_up", 5000)
+  s:expect { clients_waiting = 0, clients_started = 5000 }
+  s:stop()
+end)
+
+t.test("stop cancels those who wait", function()
+  local s = swarm { url = url_of(free_port()), clients = "5", reconnect = "fixed", reconnect_base = "1h" }
+  s:await("clients_waiting", 5)
+  s:stop()
+  s:expect { clients_given_up = 0, clients_started = 5 }
+end)
+
+t.test("options that do not fit together are named", function()
+  local s = swarm { url = url_of(free_port()), reconnect = "exponential", reconnect_base = "0" }
+  s:await_event("failed why=reconnect_base: 0 is not accepted with exponential and decorrelated; give more")
+end)
