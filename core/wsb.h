@@ -66,8 +66,10 @@ int wsb_server_reload(struct wsb_server *server, char *why, size_t why_size);
  * server. */
 const char *wsb_server_certificate(const struct wsb_server *server);
 /* Stops listening and closes: drain with 1012 (service restart) spread over drain_window, stop with 1001
- * (going away) at once. done(arg) is called once nobody is connected any more; the server may be freed in it.
- * A later stop or drain takes the place of an earlier one, whose done is then not called. */
+ * (going away) at once. Who is on the way in, or waits in the accept queue, is answered 503 within
+ * evict_grace; with reuse_port, new connections go to the other server on the port from then on. done(arg) is
+ * called once nobody is connected any more; the server may be freed in it. A later stop or drain takes the
+ * place of an earlier one, whose done is then not called. */
 void wsb_server_drain(struct wsb_server *server, void (*done)(void *arg), void *arg);
 void wsb_server_stop(struct wsb_server *server, void (*done)(void *arg), void *arg);
 /* Resets what is still connected. NULL is accepted. */

@@ -105,13 +105,14 @@ admission("a look-up takes its time, and the second in line comes after the firs
       connections_upgraded = 2, connections_abandoned = 0 })
   end)
 
-admission("as many look-ups at a time as there are slots", "auth_time=2s;auth_slots=3", function(server, count)
-  local clients = {}
-  for i = 1, 4 do clients[i] = asks(server) end
-  counts(count, { auth_started = 3, auth_waiting = 1, handshakes_in_flight = 4 })
-  assert(select(2, clients[1]:read(1, 0.01)) == "timeout")
-  for _, client in ipairs(clients) do answered(client, 101) end
-end)
+admission("as many look-ups at a time as there are slots", "auth_time=2s;auth_slots=3",
+  function(server, count)
+    local clients = {}
+    for i = 1, 4 do clients[i] = asks(server) end
+    counts(count, { auth_started = 3, auth_waiting = 1, handshakes_in_flight = 4 })
+    assert(select(2, clients[1]:read(1, 0.01)) == "timeout")
+    for _, client in ipairs(clients) do answered(client, 101) end
+  end)
 
 admission("what is sent while a look-up goes on is heard after it", "auth_time=200ms;echo=true",
   function(server)
@@ -185,17 +186,18 @@ local function fill(server, count)
   return clients
 end
 
-admission("auth_overflow=refuse: 503, each with another Retry-After", FULL .. "refuse", function(server, count)
-  fill(server, count)
-  local seen, kinds = {}, 0
-  for _ = 1, 20 do
-    local seconds = told_to_wait(asks(server))
-    kinds = kinds + (seen[seconds] and 0 or 1)
-    seen[seconds] = true
-  end
-  assert(kinds >= 3, kinds)
-  counts(count, { connections_refused = 20, auth_started = 1, auth_waiting = 1 })
-end)
+admission("auth_overflow=refuse: 503, each with another Retry-After", FULL .. "refuse",
+  function(server, count)
+    fill(server, count)
+    local seen, kinds = {}, 0
+    for _ = 1, 20 do
+      local seconds = told_to_wait(asks(server))
+      kinds = kinds + (seen[seconds] and 0 or 1)
+      seen[seconds] = true
+    end
+    assert(kinds >= 3, kinds)
+    counts(count, { connections_refused = 20, auth_started = 1, auth_waiting = 1 })
+  end)
 
 admission("auth_overflow=close: upgraded, told when to come back, and not heard", FULL .. "close",
   function(server, count)

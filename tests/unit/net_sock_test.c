@@ -165,6 +165,42 @@ static void nobody_to_accept_is_eagain(void **state)
     close(fd);
 }
 
+static void the_accept_queue_can_be_seen(void **state)
+{
+    (void)state;
+    uint32_t length = 9, limit = 9;
+    struct in6_addr from;
+    int listening = sock_listen("127.0.0.1", 0, 5, 0);
+    int client[2];
+    for (int i = 0; i < 2; i++) {
+        client[i] = sock_connect("127.0.0.1", sock_port(listening), NULL, &plain);
+        wait_for(client[i], POLLOUT);
+    }
+    sock_accept_queue(listening, &length, &limit);
+    assert_int_equal(length, 2);
+    assert_int_equal(limit, 5);
+    int server = sock_accept(listening, &plain, &from);
+    sock_accept_queue(listening, &length, &limit);
+    assert_int_equal(length, 1);
+    close(server);
+    close(client[0]);
+    close(client[1]);
+    close(listening);
+    sock_accept_queue(-1, &length, &limit);
+    assert_int_equal(length + limit, 0);
+}
+
+static void a_port_is_shared_by_those_who_agree(void **state)
+{
+    (void)state;
+    int first = sock_listen_shared("127.0.0.1", 0, 1, 0);
+    int second = sock_listen_shared("127.0.0.1", sock_port(first), 1, 0);
+    assert_true(first >= 0 && second >= 0);
+    assert_int_equal(sock_listen("127.0.0.1", sock_port(first), 1, 0), ERR_SYSTEM);
+    close(second);
+    close(first);
+}
+
 static void a_refused_connection_says_so_at_once_or_later(void **state)
 {
     (void)state;
@@ -354,6 +390,8 @@ int main(void)
         cmocka_unit_test(absurd_sizes_are_the_kernels_to_clamp),
         cmocka_unit_test(nobody_to_accept_is_eagain),
         cmocka_unit_test(a_refused_connection_says_so_at_once_or_later),
+        cmocka_unit_test(the_accept_queue_can_be_seen),
+        cmocka_unit_test(a_port_is_shared_by_those_who_agree),
         cmocka_unit_test(the_source_address_is_where_it_comes_from),
         cmocka_unit_test(a_source_that_is_no_address_is_refused),
         cmocka_unit_test(what_is_no_socket_has_no_name_and_no_port),
