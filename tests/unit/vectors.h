@@ -1,13 +1,42 @@
-/* What rows of tests/vectors are written in: words, numbers and BYTES, which are pieces joined by '+', each
- * "text" with C escapes or hex digits, each repeated by *N. What does not parse makes the cursor bad, and all
- * later takes take nothing. */
+/* The conformance table tests/vectors: a row a line, # begins a comment,
+ *
+ *     SECTION | server, client or both | input | expectation | sentence
+ *     SECTION | server, client or both | input | expectation | sentence | by
+ *
+ * `by` says with which byte at the latest an error has to be told. Input and expectation are written in
+ * words, numbers and BYTES, which are pieces joined by '+', each "text" with C escapes or hex digits, each
+ * repeated by *N. What does not parse makes the cursor bad, and all later takes take nothing.
+ *
+ * Each row is read whole, byte by byte, and cut in two at every offset, or where next_cut says. */
 #pragma once
 
 #include "base/buf.h"
+#include "base/err.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct row {
+    const char *file;
+    int line;
+    char *section, *role, *input, *expected, *sentence;
+    char *by; /* NULL for none */
+};
+
+static inline bool complain(const struct row *row, const char *what)
+{
+    print_error("%s:%d: RFC %s: %s\n    %s\n", row->file, row->line, row->section, what, row->sentence);
+    return false;
+}
 
 struct cursor {
     const char *at;
@@ -106,4 +135,71 @@ static inline void take_bytes(struct cursor *c, struct buf *out)
             buf_append(out, piece.at ? piece.at : (const uint8_t *)"", piece.size);
         buf_free(&piece);
     } while (!c->bad && take(c, "+"));
+}
+
+/* A name of the table of errors, at the end of a text: 0 when it is none. */
+static inline int take_err(struct cursor *c)
+{
+    for (int err = -1; err >= -ERR_ROWS; err--)
+        if (strcmp(c->at + strspn(c->at, " "), err_name(err)) == 0) {
+            c->at += strlen(c->at);
+            return err;
+        }
+    return 0;
+}
+
+/* Splits at " | "; false when there are not as many fields as there have to be. */
+static inline bool split_row(char *line, struct row *row)
+{
+    char **field[] = {&row->section, &row->role, &row->input, &row->expected, &row->sentence, &row->by};
+    enum { FIELDS = sizeof field / sizeof field[0] };
+    size_t count = 0;
+    line[strcspn(line, "\n")] = '\0';
+    for (char *next = line; next != NULL; count++) {
+        if (count == FIELDS)
+            return false;
+        *field[count] = next;
+        char *end = strstr(next, " | ");
+        next = end != NULL ? end + 3 : NULL;
+        if (end != NULL)
+            *end = '\0';
+    }
+    return count >= FIELDS - 1 && *row->sentence != '\0';
+}
+
+static inline bool run_row(const struct row *row, bool (*run)(const struct row *row, bool server))
+{
+    bool both = strcmp(row->role, "both") == 0;
+    bool server = both || strcmp(row->role, "server") == 0;
+    bool client = both || strcmp(row->role, "client") == 0;
+    if (!server && !client)
+        return complain(row, "no such role");
+    bool fine = !server || run(row, true);
+    return (!client || run(row, false)) && fine;
+}
+
+struct table {
+    const char *file;
+    bool (*run)(const struct row *row, bool server); /* says what is wrong */
+    size_t rows, deadlines;                          /* found */
+};
+
+/* A test whose state is a struct table. */
+static inline void run_table(void **state)
+{
+    struct table *table = *state;
+    char line[4096];
+    FILE *file = fopen(table->file, "r");
+    int failures = 0;
+    assert_non_null(file);
+    for (int number = 1; fgets(line, sizeof line, file); number++) {
+        struct row row = {.file = table->file, .line = number, .section = line, .sentence = line};
+        if (line[0] == '#' || line[0] == '\n')
+            continue;
+        table->rows++;
+        failures += split_row(line, &row) ? !run_row(&row, table->run) : !complain(&row, "not its fields");
+        table->deadlines += row.by != NULL;
+    }
+    fclose(file);
+    assert_int_equal(failures, 0);
 }
