@@ -97,7 +97,8 @@ static int check_text(struct message_reader *r, const uint8_t *at, size_t size)
     return r->utf8 == UTF8_INVALID || (ends_message(r) && r->utf8 != UTF8_START) ? ERR_UTF8 : 0;
 }
 
-/* Appends what the bytes say to the body. */
+/* Appends what the bytes say to the body. Before an error of the inflater is told, the text in front of it is
+ * looked at, as it would have been if the bytes had come one by one. */
 static int inflate_data(struct message_reader *r, const uint8_t *at, size_t size)
 {
     struct inflation *i = r->inflation;
@@ -105,8 +106,10 @@ static int inflate_data(struct message_reader *r, const uint8_t *at, size_t size
     if (i->inflater == NULL)
         i->inflater = inflater_new(i->bits);
     int err = inflater_take(i->inflater, at, size, ends_message(r), r->limit, &r->body);
-    if (err == 0 && r->opcode == FRAME_TEXT)
-        err = check_text(r, r->body.at != NULL ? r->body.at + before : at, r->body.size - before);
+    if (r->opcode == FRAME_TEXT) {
+        int text = check_text(r, r->body.at != NULL ? r->body.at + before : at, r->body.size - before);
+        err = err == 0 || r->utf8 == UTF8_INVALID ? text : err;
+    }
     if (err < 0 || (ends_message(r) && !i->keep_context))
         inflation_release(i);
     return err;

@@ -51,7 +51,11 @@ static inline bool message_reader_idle(const struct message_reader *r)
 /* Consumes from `at` (which it may unmask in place) and returns how many bytes it took, >0; at most one
  * message is delivered a call, in ret_message (kind MESSAGE_NONE when there is none yet): call again with the
  * rest while there is any. size must be > 0. <0: the ERR_ to close with; the reader is then of no further
- * use. Text is checked as it arrives, so bad UTF-8 fails in the middle of a frame. */
+ * use. Text is checked as it arrives, so bad UTF-8 fails in the middle of a frame.
+ *
+ * How the bytes are cut decides neither the messages nor the error. Of a compressed message that is wrong in
+ * more than one way, the first wrong byte of what it inflates to is told: ERR_UTF8 for one that is no text,
+ * ERR_TOO_BIG for the one above the limit, whatever it is, and ERR_INFLATE where there can be no other. */
 long message_read(struct message_reader *r, uint8_t *at, size_t size, struct message *ret_message);
 
 /* A whole unfragmented frame as a blob with one reference. mask: NULL for a server, four bytes for a client.
