@@ -132,8 +132,6 @@ static int each_extension(const struct http1_head *head, int (*take)(struct slic
         struct slice list = head->header[i].value, element;
         if (!slice_is_nocase(head->header[i].name, header))
             continue;
-        if (list.size == 0)
-            return take(SLICE(""), arg);
         while (http1_next(&list, &element)) {
             int err = take(element, arg);
             if (err < 0)
