@@ -1,8 +1,10 @@
 #include "net/tls.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "net/cert.h"
+#include "net/ticket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,15 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#define NS_PER_HOUR (3600 * NS_PER_S)
 
 struct tls_context {
     struct tls_options options; /* its texts are copies */
     SSL_CTX *ssl;
     char *pem;
-    SSL_SESSION *session; /* client: the newest, which the next stream offers */
+    struct ticket_keys tickets; /* server: outlive a reload, and so do the tickets */
+    SSL_SESSION *session;       /* client: the newest, which the next stream offers */
 };
 
 /* In ALPN's form: a length, then the name. */
@@ -81,13 +90,60 @@ static bool use_certificate(struct tls_context *c, SSL_CTX *ssl, char *why, size
     return used;
 }
 
+/* Answers as OpenSSL wants it: 1, 2 for a ticket to be renewed, 0 for one that is of no use, -1. */
+static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                      EVP_MAC_CTX *mac, int seals)
+{
+    struct tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    uint64_t now = clock_now_ns();
+    bool renew = false;
+    const struct ticket_key *key =
+        seals ? ticket_keys_seal(&c->tickets, now) : ticket_keys_open(&c->tickets, name, now, &renew);
+    if (key == NULL)
+        return seals ? -1 : 0;
+    if (seals && RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1)
+        return -1;
+    if (seals)
+        memcpy(name, key->name, sizeof key->name);
+    uint8_t secret[TICKET_SECRET_SIZE]; /* since a parameter is not const */
+    char digest[] = "SHA256";
+    memcpy(secret, key->mac, sizeof secret);
+    const OSSL_PARAM of_mac[] = {OSSL_PARAM_octet_string(OSSL_MAC_PARAM_KEY, secret, sizeof secret),
+                                 OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, sizeof digest - 1),
+                                 OSSL_PARAM_END};
+    bool ready = EVP_MAC_CTX_set_params(mac, of_mac) == 1 &&
+                 EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, seals) == 1;
+    OPENSSL_cleanse(secret, sizeof secret);
+    return !ready ? -1 : renew ? 2 : 1;
+}
+
+static void prepare_tickets(struct tls_context *c, SSL_CTX *ssl)
+{
+    uint64_t lifetime_ns = c->options.ticket_lifetime_ns > 0 ? c->options.ticket_lifetime_ns : NS_PER_HOUR;
+    SSL_CTX_set_num_tickets(ssl, 1);
+    c->tickets.lifetime_ns = lifetime_ns;
+    SSL_CTX_set_timeout(ssl, (long)((lifetime_ns + NS_PER_S - 1) / NS_PER_S));
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, ticket_key);
+}
+
+/* Ends that are on their way in know the context no longer, and make tickets with keys of their own. */
+static void forget(SSL_CTX *ssl)
+{
+    SSL_CTX_sess_set_new_cb(ssl, NULL);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, NULL);
+    SSL_CTX_free(ssl);
+}
+
 /* Stateless: all that a resumption takes is in the client's ticket. */
 static bool prepare_server(struct tls_context *c, SSL_CTX *ssl, char *why, size_t why_size)
 {
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(ssl, c->options.resume ? 1 : 0);
-    if (!c->options.resume)
+    if (c->options.resume) {
+        prepare_tickets(c, ssl);
+    } else {
+        SSL_CTX_set_num_tickets(ssl, 0);
         SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
+    }
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
     return use_certificate(c, ssl, why, why_size);
 }
@@ -176,16 +232,11 @@ int tls_context_reload(struct tls_context *c, char *why, size_t why_size)
     if (!c->options.server || strcmp(c->options.certificate, "auto") == 0)
         return 0;
     /* A context of its own, since one keeps a certificate for each kind of key: an old one would stay beside
-     * the new. The keys of the tickets move along, so that these stay good. */
+     * the new. */
     SSL_CTX *ssl = prepare(c, why, why_size);
     if (ssl == NULL)
         return ERR_OPTION_VALUE;
-    unsigned char keys[128];
-    long size = SSL_CTX_get_tlsext_ticket_keys(c->ssl, NULL, 0);
-    if (size > 0 && size <= (long)sizeof keys && SSL_CTX_get_tlsext_ticket_keys(c->ssl, keys, size) == 1)
-        SSL_CTX_set_tlsext_ticket_keys(ssl, keys, size);
-    OPENSSL_cleanse(keys, sizeof keys);
-    SSL_CTX_free(c->ssl);
+    forget(c->ssl);
     c->ssl = ssl;
     return 0;
 }
@@ -220,8 +271,8 @@ void tls_context_free(struct tls_context *c)
     if (c == NULL)
         return;
     if (c->ssl != NULL)
-        SSL_CTX_sess_set_new_cb(c->ssl, NULL);
-    SSL_CTX_free(c->ssl);
+        forget(c->ssl);
+    ticket_keys_wipe(&c->tickets);
     SSL_SESSION_free(c->session);
     /* Texts of our own, const for everybody else. */
     free((void *)(uintptr_t)c->options.certificate);

@@ -4,18 +4,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct tls_context;
 
 struct tls_options {
     bool server;
-    const char *certificate; /* server: PEM file, or "auto" for a self-signed pair made on the spot */
-    bool auto_rsa;           /* server: the key of that pair is for RSA, which costs more to use */
-    const char *key;         /* server: PEM file; "" looks in the certificate's file */
-    const char *ca;          /* client: PEM file to trust; "" the system's store */
-    const char *name;        /* client: the host that is asked for (SNI) and has to be certified */
-    bool verify;             /* client: refuse a wrong certificate or name */
-    bool resume;             /* server: hand out tickets; client: use them */
+    const char *certificate;     /* server: PEM file, or "auto" for a self-signed pair made on the spot */
+    bool auto_rsa;               /* server: the key of that pair is for RSA, which costs more to use */
+    const char *key;             /* server: PEM file; "" looks in the certificate's file */
+    const char *ca;              /* client: PEM file to trust; "" the system's store */
+    const char *name;            /* client: the host that is asked for (SNI) and has to be certified */
+    bool verify;                 /* client: refuse a wrong certificate or name */
+    bool resume;                 /* server: hand out tickets; client: use them */
+    uint64_t ticket_lifetime_ns; /* server: of a ticket and of the key that seals it; 0: an hour */
     bool only_1_3;
 };
 

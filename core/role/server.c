@@ -343,7 +343,8 @@ static int prepare_tls(struct wsb_server *s, char *why, size_t why_size)
                                   .certificate = c->tls.at,
                                   .auto_rsa = c->tls_auto_key == 1,
                                   .key = c->tls_key.at,
-                                  .resume = c->tls_tickets,
+                                  .resume = c->tls_tickets && c->tls_ticket_lifetime > 0,
+                                  .ticket_lifetime_ns = c->tls_ticket_lifetime,
                                   .only_1_3 = c->tls_min == 1};
     if (c->tls.at[0] == '\0')
         return 0;

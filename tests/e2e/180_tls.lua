@@ -80,6 +80,31 @@ test("--no-tls-tickets does not", { "--no-tls-tickets" }, function(server, _, di
   end
 end)
 
+test("a session outlives a certificate", {}, function(server, certificate, dir, key)
+  local file = dir .. "/session"
+  upgraded(connect(server.port, "-tls1_3", "-sess_out", file))
+  t.wait_until(function() return lab.read(file) end, 10, "a ticket")
+  local second, second_key = lab.certificate(dir, "two")
+  lab.write(certificate, lab.read(second))
+  lab.write(key, lab.read(second_key))
+  server.process:signal "sighup"
+  t.wait_until(function() return server.process.stderr:find "certificate read" end, 10, "the new one")
+  assert(upgraded(connect(server.port, "-tls1_3", "-sess_in", file)):find "Reused, TLSv1")
+end)
+
+test("a session cannot be resumed above --tls-ticket-lifetime", { "--tls-ticket-lifetime", "1s" },
+  function(server, _, dir)
+    local file, renewed = dir .. "/session", dir .. "/renewed"
+    upgraded(connect(server.port, "-tls1_2", "-sess_out", file))
+    t.wait_until(function() return lab.read(file) end, 10, "a ticket")
+    t.wait_until(function()
+      return not upgraded(connect(server.port, "-tls1_2", "-sess_in", file)):find "Reused, TLSv1"
+    end, 20, "the end of the ticket")
+    upgraded(connect(server.port, "-tls1_2", "-sess_out", renewed))
+    t.wait_until(function() return lab.read(renewed) end, 10, "a ticket by another key")
+    assert(upgraded(connect(server.port, "-tls1_2", "-sess_in", renewed)):find "Reused, TLSv1")
+  end)
+
 test("SIGHUP reads the certificate again, and keeps the old one when it cannot", {},
   function(server, certificate, dir, key)
     local held = connect(server.port)

@@ -26,8 +26,7 @@ local Cohort = { __name = "wsb.Cohort" }
 Cohort.__index = Cohort
 
 ---How many clients may share a source address. Each attempt of those that come back takes a port, and keeps
----it
----for a minute after it has been given up.
+---it for a minute after it has been given up.
 ---@param options table<string, any>  of the swarm
 ---@return integer
 function cohort.per_source(options)
