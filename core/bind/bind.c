@@ -11,6 +11,7 @@ int bind_open(lua_State *L, const char *home)
 {
     lua_newtable(L);
     bind_run(L);
+    bind_program(L);
     bind_dial(L);
     bind_hist(L);
     bind_limit(L);

@@ -17,13 +17,13 @@
 
 static const char worker_type[] = "wsb.Worker";
 
-/* Registry key of the workers by their address, weak: who drops a worker ends it. */
-static const char workers_key[] = "wsb.workers";
+/* Registry key of what can be noted about, by its address, weak: who drops a worker ends it. */
+static const char noted_key[] = "wsb.noted";
 
 /* Something that happened, until core.turn hands it over. */
 struct note {
     struct note *next;
-    struct bound_worker *worker; /* NULL: of the process itself */
+    const void *about;           /* a worker or a program; NULL: of the process itself */
     int status;                  /* of an exit; of a signal: its number */
     struct ctl_message *message; /* NULL: an exit or a signal */
 };
@@ -54,10 +54,10 @@ struct bound_worker {
     uint64_t seq;
 };
 
-static void note(struct bound_worker *worker, int status, const struct ctl_message *message)
+static void note(const void *about, int status, const struct ctl_message *message)
 {
     struct note *n = mem_zero(sizeof *n);
-    n->worker = worker;
+    n->about = about;
     n->status = status;
     if (message != NULL) {
         /* The pointers go along: both ends lie in the same struct. */
@@ -83,6 +83,11 @@ static void on_exited(struct child_owner *owner, struct child *child, int status
 {
     (void)child;
     note(LIST_OF(owner, struct bound_worker, owner), status, NULL);
+}
+
+void bind_note_exit(const void *about, int status)
+{
+    note(about, status, NULL);
 }
 
 static void on_signal(EV_P_ ev_signal *watcher, int events)
@@ -137,15 +142,15 @@ static void push_message(lua_State *L, const struct ctl_message *message)
 static void push_note(lua_State *L, const struct note *n)
 {
     lua_newtable(L);
-    if (n->worker != NULL) {
-        luaL_getsubtable(L, LUA_REGISTRYINDEX, workers_key);
-        lua_rawgetp(L, -1, n->worker);
-        lua_setfield(L, -3, "worker");
+    if (n->about != NULL) {
+        luaL_getsubtable(L, LUA_REGISTRYINDEX, noted_key);
+        lua_rawgetp(L, -1, n->about);
+        lua_setfield(L, -3, luaL_testudata(L, -1, worker_type) != NULL ? "worker" : "program");
         lua_pop(L, 1);
     }
     if (n->message != NULL) {
         push_message(L, n->message);
-    } else if (n->worker != NULL) {
+    } else if (n->about != NULL) {
         push_exit(L, n->status);
     } else {
         bind_set_text(L, "kind", "signal");
@@ -195,13 +200,12 @@ static int turn(lua_State *L)
     return 1;
 }
 
-/* What was noted of a worker that is closed concerns nobody any more. */
-static void forget_notes(const struct bound_worker *worker)
+void bind_forget(const void *about)
 {
     struct note **at = &run.first;
     while (*at != NULL) {
         struct note *n = *at;
-        if (n->worker != worker) {
+        if (n->about != about) {
             at = &n->next;
             continue;
         }
@@ -211,16 +215,16 @@ static void forget_notes(const struct bound_worker *worker)
     run.last = at;
 }
 
-static void remember(lua_State *L, const struct bound_worker *w, int index)
+void bind_remember(lua_State *L, const void *about, int index)
 {
-    if (luaL_getsubtable(L, LUA_REGISTRYINDEX, workers_key) == 0) {
+    if (luaL_getsubtable(L, LUA_REGISTRYINDEX, noted_key) == 0) {
         lua_newtable(L);
         lua_pushliteral(L, "v");
         lua_setfield(L, -2, "__mode");
         lua_setmetatable(L, -2);
     }
     lua_pushvalue(L, index);
-    lua_rawsetp(L, -2, w);
+    lua_rawsetp(L, -2, about);
     lua_pop(L, 1);
 }
 
@@ -244,7 +248,7 @@ static int spawn(lua_State *L)
     lua_setiuservalue(L, index, 1);
     *w = (struct bound_worker){.owner = {on_said, on_exited}};
     luaL_setmetatable(L, worker_type);
-    remember(L, w, index);
+    bind_remember(L, w, index);
     w->child = child_spawn(run.loop, &plan, &w->owner, why, sizeof why);
     if (w->child == NULL) {
         lua_pushnil(L);
@@ -329,20 +333,25 @@ static int worker_hist(lua_State *L)
     return luaL_argerror(L, 2, "no such histogram");
 }
 
+void bind_push_sample(lua_State *L, const struct proc_sample *sample)
+{
+    lua_createtable(L, 0, 5);
+    set_integer(L, "rss", (lua_Integer)sample->rss_bytes);
+    set_integer(L, "peak", (lua_Integer)sample->peak_bytes);
+    set_integer(L, "threads", (lua_Integer)sample->threads);
+    lua_pushnumber(L, (double)sample->user_ns / 1e9);
+    lua_setfield(L, -2, "user");
+    lua_pushnumber(L, (double)sample->system_ns / 1e9);
+    lua_setfield(L, -2, "system");
+}
+
 static int worker_sample(lua_State *L)
 {
     struct bound_worker *w = check_worker(L);
     struct proc_sample sample;
     if (!child_alive(w->child) || proc_sample(child_pid(w->child), &sample) < 0)
         return 0;
-    lua_createtable(L, 0, 5);
-    set_integer(L, "rss", (lua_Integer)sample.rss_bytes);
-    set_integer(L, "peak", (lua_Integer)sample.peak_bytes);
-    set_integer(L, "threads", (lua_Integer)sample.threads);
-    lua_pushnumber(L, (double)sample.user_ns / 1e9);
-    lua_setfield(L, -2, "user");
-    lua_pushnumber(L, (double)sample.system_ns / 1e9);
-    lua_setfield(L, -2, "system");
+    bind_push_sample(L, &sample);
     return 1;
 }
 
@@ -351,7 +360,7 @@ static int worker_close(lua_State *L)
     struct bound_worker *w = luaL_checkudata(L, 1, worker_type);
     child_free(w->child);
     w->child = NULL;
-    forget_notes(w);
+    bind_forget(w);
     return 0;
 }
 

@@ -8,15 +8,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { PROC_TEXT_MAX = 4096 };
+enum { PROC_TEXT_MAX = 4096, FAMILY_DEPTH_MAX = 16 };
 
 static int read_about(pid_t pid, const char *name, char text[PROC_TEXT_MAX])
 {
-    char path[64];
+    char path[96];
     snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
     return file_read(AT_FDCWD, path, text, PROC_TEXT_MAX);
 }
@@ -44,19 +46,25 @@ static int read_memory(pid_t pid, struct proc_sample *s)
     return 0;
 }
 
-static int read_times(pid_t pid, struct proc_sample *s)
+/* reaped: with the times of children that have ended and were waited for. */
+static int read_times(pid_t pid, bool reaped, struct proc_sample *s)
 {
     char text[PROC_TEXT_MAX];
     uint64_t user, system, threads;
+    int64_t child_user, child_system;
     if (read_about(pid, "stat", text) < 0)
         return ERR_SYSTEM;
     /* The name in brackets may hold anything, brackets too. */
     const char *behind_name = strrchr(text, ')');
     if (!behind_name || sscanf(behind_name,
                                ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64
-                               " %*d %*d %*d %*d %" SCNu64,
-                               &user, &system, &threads) != 3)
+                               " %" SCNd64 " %" SCNd64 " %*d %*d %" SCNu64,
+                               &user, &system, &child_user, &child_system, &threads) != 5)
         return no_memory_to_read();
+    if (reaped) {
+        user += (uint64_t)child_user;
+        system += (uint64_t)child_system;
+    }
     uint64_t tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
     s->user_ns = user * tick_ns;
     s->system_ns = system * tick_ns;
@@ -67,9 +75,56 @@ static int read_times(pid_t pid, struct proc_sample *s)
 int proc_sample(pid_t pid, struct proc_sample *ret_sample)
 {
     struct proc_sample s;
-    if (read_memory(pid, &s) < 0 || read_times(pid, &s) < 0)
+    if (read_memory(pid, &s) < 0 || read_times(pid, false, &s) < 0)
         return ERR_SYSTEM;
     *ret_sample = s;
+    return 0;
+}
+
+static void add_family(pid_t pid, int depth, struct proc_sample *sum);
+
+/* Children are listed by the thread that made them. */
+static void add_children(pid_t pid, const char *thread, int depth, struct proc_sample *sum)
+{
+    char name[64], text[PROC_TEXT_MAX], *at = text, *end = text;
+    snprintf(name, sizeof(name), "task/%.20s/children", thread);
+    if (read_about(pid, name, text) < 0)
+        return;
+    for (long child = strtol(at, &end, 10); end != at; child = strtol(at, &end, 10)) {
+        at = end;
+        if (*end != '\0') /* else the number may be cut off */
+            add_family((pid_t)child, depth + 1, sum);
+    }
+}
+
+static void add_family(pid_t pid, int depth, struct proc_sample *sum)
+{
+    struct proc_sample s;
+    char path[64];
+    if (depth > FAMILY_DEPTH_MAX || read_memory(pid, &s) < 0 || read_times(pid, true, &s) < 0)
+        return;
+    sum->rss_bytes += s.rss_bytes;
+    sum->peak_bytes += s.peak_bytes;
+    sum->user_ns += s.user_ns;
+    sum->system_ns += s.system_ns;
+    sum->threads += s.threads;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return;
+    for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+        if (entry->d_name[0] != '.')
+            add_children(pid, entry->d_name, depth, sum);
+    closedir(dir);
+}
+
+int proc_sample_family(pid_t pid, struct proc_sample *ret_sample)
+{
+    struct proc_sample sum = {0};
+    add_family(pid, 0, &sum);
+    if (sum.threads == 0)
+        return no_memory_to_read();
+    *ret_sample = sum;
     return 0;
 }
 

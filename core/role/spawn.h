@@ -45,7 +45,7 @@ enum role child_role(const struct child *c);
 const struct page *child_page(const struct child *c);
 /* 0, or what ctl_send returns. */
 int child_send(struct child *c, const char *verb, uint64_t seq, const char *const *settings);
-/* Nothing happens when it has exited. */
+/* To its process group. Nothing happens when it has exited. */
 void child_kill(struct child *c, int signal);
 /* Kills what is alive, reaps it, unmaps the page. NULL is accepted. */
 void child_free(struct child *c);

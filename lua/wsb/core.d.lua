@@ -11,11 +11,12 @@ local core = {}
 ---@class wsb.Event
 ---@field kind "ready"|"notice"|"reply"|"exit"|"signal"|"dial"  -- dial: one of them has something new
 ---@field worker wsb.Worker?     -- all but "signal" and "dial"
+---@field program wsb.Program?   -- "exit" of a program: there is no worker then
 ---@field seq integer?           -- "reply": the number that worker:send returned
 ---@field error string?          -- "reply": why the command failed
 ---@field values table<string,string>?  -- "ready" (port), "notice" and "reply": key = value
 ---@field name string?           -- "notice": which (connected, finished)
----@field signal integer?        -- "signal": received by this process; "exit": that killed the worker
+---@field signal integer?        -- "signal": received by this process; "exit": that killed it
 ---@field code integer?          -- "exit": exit code when it ended by itself
 
 ---Runs the event loop until something happened or `timeout` seconds passed; returns what happened, oldest
@@ -59,6 +60,36 @@ function Worker:hist(name) end
 function Worker:sample() end
 ---Kills (if alive), reaps and frees. Idempotent; also __close and __gc.
 function Worker:close() end
+
+---Starts any program, in a process group of its own, with nothing on its stdin. It is killed when wsb dies.
+---@param argv string[]  the program, found on PATH unless it has a slash, and its arguments
+---@param how? {log: string|false|nil, limit: wsb.MemoryLimit?, cwd: string?, env: table<string, string>?}
+---log: path its stdout and stderr are appended to, false for nowhere; else both go to the stderr of wsb. limit:
+---entered before it runs. env: beside what wsb has.
+---@return wsb.Program? program
+---@return string? error  -- "node: No such file or directory"
+function core.start(argv, how) end
+
+---@class wsb.Program  -- closing or collecting it kills its process group (SIGKILL) and reaps it
+local Program = {}
+---@return integer pid
+function Program:pid() end
+---@return boolean  -- false once its exit was reported
+function Program:alive() end
+---To the whole process group, also when the program itself has exited.
+---@param signal integer
+function Program:kill(signal) end
+---What /proc says of the program and its descendants together, or nil when it is gone. Memory that they share
+---counts for each; the times include those of descendants that have ended.
+---@return {rss: integer, peak: integer, user: number, system: number, threads: integer}?  -- bytes, seconds
+function Program:sample() end
+---Kills what is left of its process group, reaps and frees. Idempotent; also __close and __gc.
+function Program:close() end
+
+---The same of any process and its descendants.
+---@param pid integer
+---@return {rss: integer, peak: integer, user: number, system: number, threads: integer}?
+function core.sample(pid) end
 
 ---Begins to connect to a numeric address or localhost, and to shake hands when `tls` is given. Each change
 ---brings a "dial" event.

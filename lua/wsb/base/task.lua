@@ -34,8 +34,9 @@ local function dispatch(events)
     scheduler.happened = true
     if event.kind == "signal" then
       scheduler.reason = scheduler.reason or errors.interrupt(event.signal)
-    elseif event.worker and handlers[event.worker] then
-      handlers[event.worker](event)
+    else
+      local handler = handlers[event.worker or event.program or false]
+      if handler then handler(event) end
     end
   end
 end
@@ -151,11 +152,11 @@ function task.await_signal(ready)
   return reason.signal
 end
 
----Calls `handler` with every event of the worker.
----@param worker wsb.Worker
+---Calls `handler` with every event of the worker or program.
+---@param source wsb.Worker|wsb.Program
 ---@param handler fun(event: wsb.Event)
-function task.listen(worker, handler)
-  handlers[worker] = handler
+function task.listen(source, handler)
+  handlers[source] = handler
 end
 
 local function resume(self)
