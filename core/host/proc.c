@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PROC_TEXT_MAX = 4096, FAMILY_DEPTH_MAX = 16 };
+enum { PROC_TEXT_MAX = 4096, FAMILY_MAX = 1024 };
 
 static int read_about(pid_t pid, const char *name, char text[PROC_TEXT_MAX])
 {
@@ -81,10 +81,13 @@ int proc_sample(pid_t pid, struct proc_sample *ret_sample)
     return 0;
 }
 
-static void add_family(pid_t pid, int depth, struct proc_sample *sum);
+struct family {
+    pid_t pid[FAMILY_MAX];
+    int size;
+};
 
 /* Children are listed by the thread that made them. */
-static void add_children(pid_t pid, const char *thread, int depth, struct proc_sample *sum)
+static void add_children(struct family *family, pid_t pid, const char *thread)
 {
     char name[64], text[PROC_TEXT_MAX], *at = text, *end = text;
     snprintf(name, sizeof(name), "task/%.20s/children", thread);
@@ -92,36 +95,38 @@ static void add_children(pid_t pid, const char *thread, int depth, struct proc_s
         return;
     for (long child = strtol(at, &end, 10); end != at; child = strtol(at, &end, 10)) {
         at = end;
-        if (*end != '\0') /* else the number may be cut off */
-            add_family((pid_t)child, depth + 1, sum);
+        if (*end != '\0' && family->size < FAMILY_MAX) /* at the end the number may be cut off */
+            family->pid[family->size++] = (pid_t)child;
     }
 }
 
-static void add_family(pid_t pid, int depth, struct proc_sample *sum)
+static void add_all_children(struct family *family, pid_t pid)
 {
-    struct proc_sample s;
     char path[64];
-    if (depth > FAMILY_DEPTH_MAX || read_memory(pid, &s) < 0 || read_times(pid, true, &s) < 0)
-        return;
-    sum->rss_bytes += s.rss_bytes;
-    sum->peak_bytes += s.peak_bytes;
-    sum->user_ns += s.user_ns;
-    sum->system_ns += s.system_ns;
-    sum->threads += s.threads;
     snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
     DIR *dir = opendir(path);
     if (!dir)
         return;
     for (const struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
         if (entry->d_name[0] != '.')
-            add_children(pid, entry->d_name, depth, sum);
+            add_children(family, pid, entry->d_name);
     closedir(dir);
 }
 
 int proc_sample_family(pid_t pid, struct proc_sample *ret_sample)
 {
-    struct proc_sample sum = {0};
-    add_family(pid, 0, &sum);
+    struct proc_sample sum = {0}, s;
+    struct family family = {.pid = {pid}, .size = 1};
+    for (int i = 0; i < family.size; i++) {
+        if (read_memory(family.pid[i], &s) < 0 || read_times(family.pid[i], true, &s) < 0)
+            continue;
+        sum.rss_bytes += s.rss_bytes;
+        sum.peak_bytes += s.peak_bytes;
+        sum.user_ns += s.user_ns;
+        sum.system_ns += s.system_ns;
+        sum.threads += s.threads;
+        add_all_children(&family, family.pid[i]);
+    }
     if (sum.threads == 0)
         return no_memory_to_read();
     *ret_sample = sum;
