@@ -26,6 +26,8 @@ return {
     { name = "after", server = { high_water_mark = "$mark" } },
   },
 
+  target = "after",
+
   -- A copy per subscriber is what most servers make. The kernel's send buffer is set, because a default one
   -- hides 4 MB per stalled reader where the server's own memory does not show it. A client counts as slow
   -- early, so that those show which the mark evicts within a second.

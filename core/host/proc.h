@@ -13,8 +13,8 @@ struct proc_sample {
 
 /* 0, or ERR_SYSTEM (no such process, or it is a zombie: then there is no memory to read). */
 int proc_sample(pid_t pid, struct proc_sample *ret_sample);
-/* The same, summed over the process and its descendants (at most 1,023). Memory that they share counts for each of
- * them; the times include those of descendants that have ended and were waited for. */
+/* The same, summed over the process and its descendants (at most 1,023). Memory that they share counts for
+ * each of them; the times include those of descendants that have ended and were waited for. */
 int proc_sample_family(pid_t pid, struct proc_sample *ret_sample);
 /* Open descriptors, or ERR_SYSTEM. */
 long proc_descriptors(pid_t pid);

@@ -1,5 +1,6 @@
 -- An experiment: its arms take turns, --repeat times, and what they left becomes one result.
 
+local aim = require "wsb.aim"
 local config = require "wsb.load.config"
 local core = require "wsb.core"
 local environment = require "wsb.measure.environment"
@@ -26,6 +27,7 @@ local QUIET_BYTES, QUIET_S = 16 * 1024 * 1024, 5
 ---@field seed integer
 ---@field limit_kind "auto"|"cgroup"|"rlimit"
 ---@field network "auto"|"private"|"host"
+---@field aim wsb.Aim?             at a server that is not wsb's
 ---@field command string           that replays it
 ---@field dir string               where logs go
 ---@field terminal wsb.Terminal
@@ -140,7 +142,7 @@ end
 
 local function draw_limit(charts, limit)
   for _, chart in ipairs(charts) do
-    if limit and chart.series == "server_memory" then
+    if limit and (chart.series == "server_memory" or chart.series == "rss") then
       table.insert(chart.lines, { value = limit.bytes, label = "memory limit" })
     end
   end
@@ -192,7 +194,7 @@ end
 local function arms_of(spec)
   local arms = {}
   for i, arm in ipairs(spec.arms) do
-    local is_base = i == 1
+    local is_base = i == 1 and #spec.arms > 1
     local expect = ((spec.thresholds or {})[arm.name] or {}).expect or (is_base and "fail" or "pass")
     local own = {}
     for part, role in pairs { server = "server", clients = "swarm" } do
@@ -232,7 +234,7 @@ end
 ---@return table
 ---@async
 function experiment.run(spec, how)
-  spec = resolved(spec, how.chosen)
+  spec = resolved(how.aim and aim.experiment(spec) or spec, how.chosen)
   spec.arms = chosen_arms(spec.arms, how.chosen.values.arms or "")
   local started, from = os.date("!%Y-%m-%dT%H:%M:%SZ"), core.now()
   local max_lateness, accepted = units.read("duration", spec.max_lateness or MAX_LATENESS)
@@ -241,20 +243,23 @@ function experiment.run(spec, how)
   local selectors = selectors_of(spec)
   local plan = { spec = spec, opt = how.chosen.values, selectors = selectors,
     sampled = sampled_of(selectors, charts), limit_kind = how.limit_kind, network = how.network,
-    seed = how.seed, root = how.dir, terminal = how.terminal,
+    aim = how.aim, seed = how.seed, root = how.dir, terminal = how.terminal,
     make_directory = how.make_directory }
   run_all(spec, arms, plan, how.times)
   local limit = arms[1].runs[1].limit
   draw_limit(charts, limit)
-  return {
+  local result = {
     schema = "wsb.result/1", name = spec.name, description = spec.description, command = how.command,
     started = started, duration_s = core.now() - from, seed = how.seed, ["repeat"] = how.times,
     options = options.describe(how.declared, how.chosen), environment = environment.describe(how.seed),
-    verdict = verdict.decide(arms, max_lateness), max_lateness_s = max_lateness, claim = claim_of(spec, arms),
+    verdict = (how.aim and verdict.of_one or verdict.decide)(arms, max_lateness),
+    max_lateness_s = max_lateness, claim = claim_of(spec, arms),
     arms = arms, charts = charts, limit = limit, writeup = spec.writeup,
     comparison = columns_of(spec.compare), columns = columns_of(spec.columns or spec.compare),
     outcomes = { label = arms[1].runs[1].recovers and "did not recover" or "died within the run" },
   }
+  if how.aim then aim.trim(result) end
+  return result
 end
 
 return experiment

@@ -18,6 +18,7 @@ local SETTLE_S = 3 -- what is still on its way when the schedule ends has this l
 ---@field sampled wsb.Sampled[]      series beside those that are always there
 ---@field limit_kind string
 ---@field network "auto"|"private"|"host"
+---@field aim wsb.Aim?               at a server that is not wsb's
 ---@field seed integer
 ---@field root string                of the run directory
 ---@field dir string                 where the logs of this run go
@@ -99,7 +100,7 @@ end
 function run.once(plan, arm, index, thresholds)
   local terminal, background, samples = plan.terminal, {}, nil
   local ctx = context.new { opt = plan.opt, arm = arm, seed = plan.seed + index - 1, log_dir = plan.dir,
-    limit_kind = plan.limit_kind, progress = function(text) terminal:say(text) end,
+    limit_kind = plan.limit_kind, aim = plan.aim, progress = function(text) terminal:say(text) end,
     on_start = function(ctx)
       background.task = samples:run(function() terminal:update(samples, ctx) end)
     end }

@@ -1,10 +1,10 @@
-// A small broadcast server on npm ws, of which nobody has thought hard: node toy.js [MAX_PAYLOAD [ORIGIN]].
+// A small broadcast server on npm ws, of which nobody has thought hard: [PORT=...] node toy.js [MAX_PAYLOAD [ORIGIN]].
 "use strict";
 const WebSocket = require("ws");
 
 const [maxPayload, origin] = process.argv.slice(2);
 const server = new WebSocket.Server({
-    host: "127.0.0.1", port: 0, perMessageDeflate: true,
+    host: "127.0.0.1", port: Number(process.env.PORT || 0), perMessageDeflate: true,
     maxPayload: maxPayload ? Number(maxPayload) : 0,
     verifyClient: (client, done) => done(!origin || client.origin === origin, 403),
 });

@@ -1,5 +1,6 @@
 -- A script and its flags, from the words of the command line to an exit status.
 
+local aim = require "wsb.aim"
 local argparse = require "argparse"
 local checks = require "wsb.checks"
 local context = require "wsb.load.context"
@@ -34,11 +35,18 @@ local COMMON = {
   memory_limit_kind = { "what limits the server's memory", "auto", choices = { "auto", "cgroup", "rlimit" } },
 }
 
+-- What comes beside the script's own options.
+local function common_of(spec)
+  local list = options.declare(spec.arms and COMMON or OF_CHECKS, "wsb")
+  local aiming = spec.target and options.declare(aim.OPTIONS, "wsb") or {}
+  return table.move(aiming, 1, #aiming, #list + 1, list)
+end
+
 local function declared_of(script)
   local list = table.move(script.options, 1, #script.options, 1, {})
   if script.spec.run then return list end
   local kind = script.spec.arms and "experiment" or "script of checks"
-  for _, common in ipairs(options.declare(script.spec.arms and COMMON or OF_CHECKS, "wsb")) do
+  for _, common in ipairs(common_of(script.spec)) do
     for _, own in ipairs(script.options) do
       if own.name == common.name then
         errors.raise(errors.SCRIPT, "%s: options.%s: every %s has %s already: choose another name",
@@ -141,9 +149,10 @@ end
 local function run_experiment(script, word, chosen, declared)
   local opt = chosen.values
   if opt["repeat"] < 1 then errors.raise(errors.USAGE, "--repeat: '0' is not accepted: give 1 or more") end
+  local target = script.spec.target and aim.read(opt)
   return with_report(script, opt, function(directory, screen)
     local result = experiment.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
-      seed = opt.seed, limit_kind = opt.memory_limit_kind, network = opt.network,
+      seed = opt.seed, aim = target, limit_kind = opt.memory_limit_kind, network = opt.network,
       command = command_of(word, chosen),
       dir = directory.partial, make_directory = function(path) directory:mkdir(path) end, terminal = screen })
     directory:complete(result, script.source, report)

@@ -117,8 +117,8 @@ local COMMAND = { run = fn }
 local CHECKS = { checks = list_of(one_check), setup = fn }
 local EXPERIMENT = { arms = list_of(arm), setup = fn, steady_state = list_of(step), workload = fn,
   rollbacks = list_of(step), network = table_of_options, thresholds = by_arm, compare = list_of(text),
-  columns = list_of(text),
-  charts = list_of(chart), claim = text, writeup = writeup, max_lateness = scalar }
+  columns = list_of(text), target = text, charts = list_of(chart), claim = text, writeup = writeup,
+  max_lateness = scalar }
 
 local function with_common(rows)
   local all = {}

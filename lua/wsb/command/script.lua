@@ -139,6 +139,16 @@ local function check_treatments(spec)
   end
 end
 
+local function check_target(spec)
+  local names = {}
+  for i, arm in ipairs(spec.arms) do
+    names[i] = arm.name
+  end
+  if spec.target and not suggest.contains(names, spec.target) then
+    errors.raise(errors.SCRIPT, "target: '%s': no such arm: %s", spec.target, suggest.remedy(spec.target, names))
+  end
+end
+
 local function check_selectors(spec)
   for _, field in ipairs { "compare", "columns" } do
     for i, text in ipairs(spec[field] or {}) do
@@ -175,6 +185,7 @@ function script.validate(spec, file)
       check_arms(spec, defaults)
       check_thresholds(spec, defaults)
       check_treatments(spec)
+      check_target(spec)
     end
     return declared
   end)

@@ -93,7 +93,7 @@ local function figures(samples, ctx)
   local function add(label, value, write)
     if value then table.insert(parts, label .. " " .. write(value)) end
   end
-  add("mem", last.server_memory, function(bytes) return core.format("size", bytes) end)
+  add("mem", last.server_memory or last.rss, function(bytes) return core.format("size", bytes) end)
   add("queued", last.queue_bytes, function(bytes) return core.format("size", bytes) end)
   add("slow", last.slow_clients, function(count) return ("%d"):format(count) end)
   add("lag", last.fanout_lag_p99, function(seconds) return core.format("duration", seconds) end)

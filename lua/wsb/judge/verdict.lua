@@ -4,6 +4,12 @@
 --     the base arm did not fail as expected in every run      INCONCLUSIVE
 --     the treatment failed in any run                         REFUTED
 --     otherwise                                               PROVEN
+--
+-- Of a server that is not wsb's, there is one arm and no base:
+--
+--     doubt about any run, or nothing of it could be judged   INCONCLUSIVE
+--     a run ended early, or failed a threshold                FAILED
+--     otherwise                                               HELD
 
 local verdict = {}
 
@@ -37,20 +43,29 @@ local function failure(run)
   return nil
 end
 
-local function doubts_of_run(arm, run, max_lateness_s, reasons)
-  local function doubt(format, ...)
+local function about(arm, run, reasons)
+  return function(format, ...)
     table.insert(reasons, ("%s, run %d: "):format(arm.name, run.index) .. format:format(...))
   end
+end
+
+local function doubts_of_load(arm, run, max_lateness_s, reasons)
+  local doubt = about(arm, run, reasons)
   for _, text in ipairs(run.doubts) do
     doubt("%s", text)
-  end
-  if run.outcome.kind == "exited" then doubt("the server ended for another reason: %s", run.outcome.text) end
-  for _, t in ipairs(run.thresholds) do
-    if t.held == nil then doubt("%s %s: no value (%s)", t.metric, t.expression, t.why or "missing") end
   end
   local late = run.fingerprint.lateness_p99_s
   if late > max_lateness_s then
     doubt("the generator was late: p99 %.1f ms, allowed %.1f ms", late * 1e3, max_lateness_s * 1e3)
+  end
+end
+
+local function doubts_of_run(arm, run, max_lateness_s, reasons)
+  local doubt = about(arm, run, reasons)
+  doubts_of_load(arm, run, max_lateness_s, reasons)
+  if run.outcome.kind == "exited" then doubt("the server ended for another reason: %s", run.outcome.text) end
+  for _, t in ipairs(run.thresholds) do
+    if t.held == nil then doubt("%s %s: no value (%s)", t.metric, t.expression, t.why or "missing") end
   end
 end
 
@@ -99,7 +114,7 @@ local function judge(arm)
 end
 
 -- Of an arm that may do either nothing is expected: it is measured to be seen.
-local function judged(arms)
+local function of_interest(arms)
   local list = {}
   for _, arm in ipairs(arms) do
     if arm.expect ~= "any" then table.insert(list, arm) end
@@ -122,13 +137,57 @@ function verdict.decide(arms, max_lateness_s)
   if #doubts > 0 then return { word = "INCONCLUSIVE", reasons = doubts } end
 
   local word, reasons = "PROVEN", {}
-  for _, arm in ipairs(judged(arms)) do
+  for _, arm in ipairs(of_interest(arms)) do
     local as_expected, reason = judge(arm)
     if not as_expected and arm.role == "base" then word = "INCONCLUSIVE" end
     if not as_expected and arm.role == "treatment" and word == "PROVEN" then word = "REFUTED" end
     table.insert(reasons, reason)
   end
   return { word = word, reasons = reasons }
+end
+
+-- All that a run failed by.
+local function failures(run)
+  local list = {}
+  if run.outcome.kind ~= "alive" then table.insert(list, run.outcome.text) end
+  for _, t in ipairs(run.thresholds) do
+    if t.held == false then table.insert(list, ("%s %s did not hold"):format(t.metric, t.expression)) end
+  end
+  return list
+end
+
+-- How many thresholds of the run were judged; the others are said once, not guessed.
+local function judged(arm, run, reasons)
+  local tell, count = about(arm, run, reasons), 0
+  for _, t in ipairs(run.thresholds) do
+    if t.held ~= nil then
+      count = count + 1
+    else
+      tell("%s %s was not measured: %s", t.metric, t.expression, t.why or "missing")
+    end
+  end
+  return count
+end
+
+---The verdict on a server that is not wsb's.
+---@param arms wsb.JudgedArm[]   one
+---@param max_lateness_s number
+---@return {word: "HELD"|"FAILED"|"INCONCLUSIVE", reasons: string[]}
+function verdict.of_one(arms, max_lateness_s)
+  local arm, word, doubts, reasons = arms[1], "HELD", {}, {}
+  for _, run in ipairs(arm.runs) do
+    doubts_of_load(arm, run, max_lateness_s, doubts)
+    local failed = failures(run)
+    for _, why in ipairs(failed) do
+      about(arm, run, reasons)("%s", why)
+    end
+    if judged(arm, run, reasons) == 0 and #failed == 0 then
+      about(arm, run, doubts)("nothing could be judged")
+    end
+    if #failed > 0 then word = "FAILED" end
+  end
+  if #doubts == 0 then return { word = word, reasons = reasons } end
+  return { word = "INCONCLUSIVE", reasons = table.move(reasons, 1, #reasons, #doubts + 1, doubts) }
 end
 
 return verdict

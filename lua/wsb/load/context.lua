@@ -5,6 +5,7 @@ local cohort = require "wsb.load.cohort"
 local core = require "wsb.core"
 local counted = require "wsb.measure.count"
 local errors = require "wsb.base.errors"
+local foreign = require "wsb.load.foreign"
 local network = require "wsb.load.network"
 local raw = require "wsb.load.raw"
 local server = require "wsb.load.server"
@@ -22,8 +23,8 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field given table<string, any>    those of them that the command line named; empty for an experiment
 ---@field arm string                  name of the arm, "" for a plain command
 ---@field seed integer
----@field server wsb.Server?          the first of ctx:serve
----@field servers wsb.Server[]        all of them
+---@field server (wsb.Server|wsb.Foreign)?   the first of ctx:serve
+---@field servers (wsb.Server|wsb.Foreign)[]  all of them
 ---@field target string?              where clients without a url go, instead of to ctx.server
 ---@field secure wsb.Tls?             how ctx:dial speaks to a wss:// URL when it is not told
 ---@field cohorts wsb.Cohort[]        in the order of ctx:clients
@@ -40,7 +41,7 @@ local Context = { __name = "wsb.Context" }
 Context.__index = Context
 
 ---@param how {opt: table, given: table?, arm: table?, seed: integer?, log_dir: string?,
----  limit_kind: string?, on_start: fun(ctx: wsb.Context)?, progress: fun(text: string)?}
+---  limit_kind: string?, aim: wsb.Aim?, on_start: fun(ctx: wsb.Context)?, progress: fun(text: string)?}
 ---@return wsb.Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
@@ -90,8 +91,11 @@ end
 
 -- The options of a client with somebody to connect to: the target or wsb's own server when the script names
 -- none.
-local function aimed(self, options, where)
+local function aimed(self, options, where, publishes)
   if options.url then return options end
+  if publishes and self.server and self.server.publish_url then
+    return merged({ url = self.server.publish_url }, options)
+  end
   if self.target then return merged({ url = self.target }, options) end
   if self.server then return merged(self.server:credentials(), { url = self.server.url }, options) end
   errors.raise(errors.SCRIPT, "%s.url: missing: call ctx:serve first, set ctx.target, or give "
@@ -123,10 +127,16 @@ function Context:serve(options)
         name)
     end
   end
-  local values = merged(rest, of_arm(self, "server"))
-  local made = server.start(values, { name = name, memory_limit = taken.memory_limit,
-    limit_kind = self.how.limit_kind, log = self:log(name),
-    taken = values.reuse_port and #self.servers > 0 })
+  local how = { name = name, memory_limit = taken.memory_limit, limit_kind = self.how.limit_kind,
+    log = self:log(name) }
+  local made
+  if self.how.aim then
+    made = foreign.start(self.how.aim, how)
+  else
+    local values = merged(rest, of_arm(self, "server"))
+    how.taken = values.reuse_port and #self.servers > 0
+    made = server.start(values, how)
+  end
   table.insert(self.servers, made)
   self.server = self.server or made
   return made
@@ -210,7 +220,12 @@ function Context:publish(spec)
     errors.raise(errors.SCRIPT, "ctx:publish: rate and duration: missing: give them, such as 100/s and 20s")
   end
   check_schedule(options)
-  options = aimed(self, options, "ctx:publish")
+  if self.server and self.server.relays == false then
+    table.insert(self.publishers, foreign.pause(read_duration(options.publish_duration, "ctx:publish.duration")))
+    self:start()
+    return self.publishers[#self.publishers]
+  end
+  options = aimed(self, options, "ctx:publish", true)
   local publisher = connect(self,
     { name = "publisher", n = 1, faults = {}, options = options, where = "ctx:publish" }, self.publishers)
   self:start()
@@ -364,7 +379,7 @@ function Context:probe(timeout)
   local number = PROBE_PUBLISHER + self.probes
   local groups = {}
   local function start(name, options)
-    options = aimed(self, options, "ctx:probe")
+    options = aimed(self, options, "ctx:probe", options.publish_rate ~= nil)
     local group = cohort.start({ name = name, n = 1, faults = {}, options = options, where = "ctx:probe",
       shares = { { clients = 1, source = 1 } } }, function(log) return self:log(log) end)
     table.insert(groups, group)

@@ -6,6 +6,7 @@
 local core = require "wsb.core"
 local config = require "wsb.load.config"
 local errors = require "wsb.base.errors"
+local log = require "wsb.load.log"
 local outcome = require "wsb.measure.outcome"
 local task = require "wsb.base.task"
 
@@ -76,14 +77,7 @@ end
 ---The last line of its log, "" without one.
 ---@return string
 function Process:last_words()
-  local file = self.log and io.open(self.log, "r")
-  if not file then return "" end
-  local last = ""
-  for line in file:lines() do
-    if line:find("%S") then last = line end
-  end
-  file:close()
-  return last
+  return log.tail(self.log, 1)[1] or ""
 end
 
 ---How it ended, in words.

@@ -53,7 +53,12 @@ local function url_host(host)
   return host:find(":", 1, true) and ("[%s]"):format(host) or host
 end
 
-local function make_limit(text, kind)
+---@param text string|number
+---@param kind "auto"|"cgroup"|"rlimit"|nil
+---@return wsb.MemoryLimit
+---@return integer bytes
+---@return string? why  it is not a cgroup
+function server.make_limit(text, kind)
   local bytes, accepted = units.read("size", text)
   if not bytes then
     errors.refuse("ctx:serve.memory_limit", text, accepted)
@@ -89,7 +94,7 @@ function server.start(options, how)
   local self = setmetatable({ name = how.name or "server", options = options, how = how,
     asked_to_end = false, past = { counts = {}, closes = {} } }, Server)
   if how.memory_limit then
-    self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
+    self.limit, self.limit_bytes, self.limit_why = server.make_limit(how.memory_limit, how.limit_kind)
   end
   local ok, started = xpcall(launch, errors.handler, self)
   if not ok then

@@ -53,7 +53,7 @@ local function data_of(ctx, samples)
   local data = { series = samples.series, rss_peak = samples.rss_peak, cohorts = now.cohorts,
     publishers = now.publishers, servers = now.servers, network = loaded.network,
     server = { counts = now.server.counts, closes = loaded.server.closes }, died = collect.dead(ctx) ~= nil,
-    fault = ctx.faults[1], recorded = ctx.recorded }
+    foreign = ctx.server.foreign, fault = ctx.faults[1], recorded = ctx.recorded }
   for _, group in pairs(data.cohorts) do
     group.expected, group.delivered = messages * group.n, collect.delivered(group.counts)
   end
@@ -79,10 +79,10 @@ local function end_of_server(ctx, data)
   local server = collect.dead(ctx) or ctx.server
   local exit = server.process.exit
   local charged = server.limit and server.limit:read()
-  local memory = data.series.server_memory
+  local memory = data.series.server_memory or data.series.rss
   return outcome.of {
     exit = exit, asked = server.asked_to_end, at_s = exit and ctx.started_at and exit.at - ctx.started_at,
-    charged = charged, refused_bytes = data.server.counts.memory_refused_bytes,
+    charged = charged, refused_bytes = data.server.counts.memory_refused_bytes or 0,
     limit_kind = server.limit and server.limit:kind(), limit_bytes = server.limit_bytes,
     last_words = server.process:last_words(),
     flatness = memory and metrics.flatness(data.series.t, memory),
@@ -130,6 +130,7 @@ local function closes(data)
     end
   end
   for _, counted in pairs(by_code) do
+    if data.foreign then counted.sent = nil end
     table.insert(list, counted)
   end
   table.sort(list, function(a, b) return a.code < b.code end)

@@ -21,6 +21,7 @@ local metrics = {}
 ---@class wsb.RunData
 ---@field series table<string, number[]>
 ---@field rss_peak integer
+---@field foreign boolean?  the server is not wsb's
 ---@field died boolean      the server ended before it was told to
 ---@field server {counts: table<string, integer>, closes: table}?   all servers together
 ---@field servers table<string, {counts: table<string, integer>, closes: table}>?  by name
@@ -31,6 +32,7 @@ local metrics = {}
 ---@field publishers {counts: table<string, integer>, hists: table<string, wsb.Hist>}
 
 local SPANS = 10
+local NOT_TOLD = "only a server of wsb tells it"
 
 ---@param t number[]        times, ascending
 ---@param values number[]   as many as t, or fewer when the series ended early
@@ -64,7 +66,7 @@ end
 
 local function of_series(data, s)
   local series = data.series[s.name]
-  if not series or #series == 0 then return nil, "no sample of it" end
+  if not series or #series == 0 then return nil, data.foreign and NOT_TOLD or "no sample of it" end
   if s.aggregate == "flatness" then
     if data.died then return math.huge end
     local value = metrics.flatness(data.series.t, series)
@@ -127,7 +129,7 @@ local function of_server(data, s)
   local name = s.tags.server
   local server = data.server
   if name then server = (data.servers or {})[name] end
-  if server then return server.counts[s.name] end
+  if server then return server.counts[s.name], data.foreign and NOT_TOLD or nil end
   return nil, name and ("no server is named %s"):format(name) or "there is no server of wsb"
 end
 
@@ -184,6 +186,8 @@ local function of_closes(data, s)
   local sources, why = { data.server }, nil
   if s.aggregate == "seen" or s.tags.cohort then
     sources, why = cohorts_of(data, s)
+  elseif data.foreign then
+    why = NOT_TOLD
   end
   local sum, code = 0, tonumber(s.tags.code)
   for _, source in ipairs(sources) do

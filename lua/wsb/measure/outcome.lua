@@ -5,6 +5,7 @@ local core = require "wsb.core"
 local outcome = {}
 
 local SIGKILL, SIGABRT = 9, 6
+local SIGKILL_IN_SHELL = 128 + SIGKILL -- what a shell says of the program that it ran
 local FLAT = 0.10
 
 local function after(at_s)
@@ -13,15 +14,16 @@ local function after(at_s)
   return (" after %.1f s"):format(at_s)
 end
 
----@param exit {code: integer?, signal: integer?}
+---@param exit {code: integer?, signal: integer?, words: string?}  words: where neither is known
 ---@return string  "ended by signal 11"
 function outcome.exit_words(exit)
+  if exit.words then return exit.words end
   if exit.signal then return ("ended by signal %d"):format(exit.signal) end
   return ("exited with %d"):format(exit.code or 0)
 end
 
 ---@class wsb.End
----@field exit {code: integer?, signal: integer?}?   nil: it lived
+---@field exit {code: integer?, signal: integer?, words: string?}?   nil: it lived
 ---@field asked boolean            the script itself stopped or drained it
 ---@field at_s number?             when it ended, from the start of the load
 ---@field charged {oom_kills: integer, peak: integer, hits: integer}?  its cgroup's account; nil without one
@@ -40,8 +42,9 @@ local function alive_text(flatness)
 end
 
 -- What the kill was told by, so that a reader need not take our word for it.
-local function kill_evidence(charged)
-  return ("exit signal 9, oom_kill %d, at most %s charged, %d times at the limit"):format(charged.oom_kills,
+local function kill_evidence(exit, charged)
+  return ("exit %s, oom_kill %d, at most %s charged, %d times at the limit"):format(
+    exit.signal and "signal 9" or "status 137 of its shell", charged.oom_kills,
     core.format("size", charged.peak), charged.hits)
 end
 
@@ -64,9 +67,10 @@ function outcome.of(e)
     return { kind = "alive", text = alive_text(e.flatness), flatness = e.flatness }
   end
   local limit = e.limit_bytes and core.format("size", e.limit_bytes) or "no limit"
-  if exit.signal == SIGKILL and e.charged and e.charged.oom_kills > 0 then
+  local by_sigkill = exit.signal == SIGKILL or exit.code == SIGKILL_IN_SHELL
+  if by_sigkill and e.charged and e.charged.oom_kills > 0 then
     local text = ("killed at %s%s"):format(limit, after(e.at_s))
-    return { kind = "killed", text = text, at_s = e.at_s, evidence = kill_evidence(e.charged) }
+    return { kind = "killed", text = text, at_s = e.at_s, evidence = kill_evidence(exit, e.charged) }
   end
   if exit.signal == SIGABRT and e.limit_kind == "RLIMIT_DATA" and e.refused_bytes > 0 then
     local text = ("allocation refused at its RLIMIT_DATA of %s%s"):format(limit, after(e.at_s))

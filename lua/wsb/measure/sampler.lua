@@ -70,7 +70,7 @@ end
 
 -- All that live, together.
 local function server_sample(self, now)
-  local sums, alive = { rss = 0, server_memory = 0, cpu = 0 }, false
+  local sums, alive = {}, false
   local function add(name, value)
     sums[name] = (sums[name] or 0) + value
   end
@@ -78,13 +78,15 @@ local function server_sample(self, now)
     local proc = server:alive() and server.process.worker:sample()
     if proc then
       alive = true
-      local counts = server:counts()
       self.rss_peak = math.max(self.rss_peak, proc.peak)
       add("rss", proc.rss)
-      add("server_memory", proc.rss + counts.kernel_socket_bytes)
       add("cpu", cpu_since(self, server, proc, now))
-      for _, name in ipairs(self.gauges) do
-        add(name, counts[name])
+      local counts = server:counts()
+      if not server.foreign then -- whose sockets nobody here can look into
+        add("server_memory", proc.rss + counts.kernel_socket_bytes)
+        for _, name in ipairs(self.gauges) do
+          add(name, counts[name])
+        end
       end
       local charged = server.limit and server.limit:read()
       if charged then add("limit_usage", charged.usage) end
@@ -103,7 +105,8 @@ local function read(ctx, wanted, metric, network)
   if wanted.name:find("^publish_") then groups = ctx.publishers end
   local only, sum = wanted.tags.cohort or wanted.tags.server, nil
   for _, group in ipairs(groups) do
-    if not only or group.name == only then sum = (sum or 0) + group:counts()[wanted.name] end
+    local value = (not only or group.name == only) and group:counts()[wanted.name]
+    if value then sum = (sum or 0) + value end
   end
   return sum
 end

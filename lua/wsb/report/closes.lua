@@ -41,14 +41,15 @@ local function by_code(arm)
     for _, close in ipairs(run.closes or {}) do
       local entry = codes[close.code]
       if not entry then
-        entry = { code = close.code, sent = {}, seen = {} }
+        -- What a server that is not wsb's has sent nobody counted.
+        entry = { unknown = close.sent == nil, code = close.code, sent = {}, seen = {} }
         for i = 1, #arm.runs do
           entry.sent[i], entry.seen[i] = 0, 0
         end
         codes[close.code] = entry
         list[#list + 1] = entry
       end
-      entry.sent[place], entry.seen[place] = close.sent, close.seen
+      entry.sent[place], entry.seen[place] = close.sent or 0, close.seen
     end
   end
   table.sort(list, function(a, b) return a.code < b.code end)
@@ -106,7 +107,7 @@ function closes.build(list)
         { text = arm.name },
         { text = tostring(entry.code), },
         { text = meaning(entry.code) },
-        { text = entry.code == NO_FRAME and format.NONE or arms.summary(entry.sent, "count") },
+        { text = (entry.unknown or entry.code == NO_FRAME) and format.NONE or arms.summary(entry.sent, "count") },
         { text = arms.summary(entry.seen, "count") },
       }
     end

@@ -13,6 +13,8 @@ local model = {}
 local VERDICTS = {
   PROVEN = { sign = "✓", tone = "good", says = "%s" },
   REFUTED = { sign = "✗", tone = "bad", says = "The claim did not hold: %s" },
+  HELD = { sign = "✓", tone = "good", says = "%s" },
+  FAILED = { sign = "✗", tone = "bad", says = "The claim did not hold: %s" },
   INCONCLUSIVE = { sign = "?", tone = "open", says = "Nothing was shown. The claim was: %s" },
 }
 
@@ -45,7 +47,8 @@ local ONCE = "%s arms on one time axis; shaded: the fault; cross: the server's e
 -- How to read the charts, with the run that is drawn bold.
 local function legend(list)
   if arms.most_runs(list) < 2 then
-    return ONCE:format(#list == 2 and "Both" or "All")
+    return #list == 1 and "Shaded: the fault; cross: the server's end."
+      or ONCE:format(#list == 2 and "Both" or "All")
   end
   local bold = {}
   for _, arm in ipairs(list) do

@@ -113,6 +113,7 @@ local NEVER = "never: not within the run; of a percentile, so many messages were
 
 local MEMORY = "Server memory includes the kernel memory of its sockets"
 local UNCHARGED = MEMORY .. ", which this limit (cgroup v1) does not charge."
+local RSS = "rss: the server's processes together. What the kernel holds for their sockets is not known."
 local AT_THE_END = "At the end: the last sample before the server died."
 
 -- Whether any run fits, whatever its arm.
@@ -137,7 +138,9 @@ local function ending_notes(result, list, notes)
   local function above(run)
     return (format.number((run.metrics or {})["server_memory.max"]) or 0) > limit.bytes
   end
-  if shown["server_memory.max"] then
+  if shown["rss.max"] and not shown["server_memory.max"] then
+    notes[#notes + 1] = RSS
+  elseif shown["server_memory.max"] then
     local uncharged = limit and limit.kind == "cgroup v1" and any_run(list, above)
     notes[#notes + 1] = uncharged and UNCHARGED or MEMORY .. "."
   end
@@ -183,7 +186,8 @@ function tables.overview(result, list)
   for _, measure in ipairs(result.columns or {}) do
     rows[#rows + 1] = overview_row(measure, list, base, treatment)
   end
-  return { id = "overview", title = "Before and after", columns = columns, rows = rows,
+  local title = #list == 1 and "Under this load" or "Before and after"
+  return { id = "overview", title = title, columns = columns, rows = rows,
     notes = overview_notes(result, rows, list) }
 end
 
