@@ -9,6 +9,7 @@ local aim = {}
 
 local ARM = "yours"
 local FEED_S = 5 -- how long a feed of its own may take to say something
+local OF_ITS_FEED = "messages_foreign"
 local TEXT, BINARY = raw.TEXT, raw.BINARY
 
 ---Flags of every experiment whose script names its `target`.
@@ -24,11 +25,13 @@ aim.OPTIONS = {
 
 local function check_url(flag, url, allowed)
   local host = raw.parse(url)
-  if not host then errors.raise(errors.USAGE, "%s: '%s' is not accepted: give ws://HOST:PORT/PATH", flag, url) end
+  if not host then
+    errors.raise(errors.USAGE, "%s: '%s' is not accepted: give ws://HOST:PORT/PATH", flag, url)
+  end
   local is_near = host == "localhost" or host == "::1" or host:find "^127%.%d+%.%d+%.%d+$"
   if not is_near and host ~= allowed then
-    errors.raise(errors.USAGE, "%s: '%s' is not this machine: name it with --allow-remote %s, if it is yours to "
-      .. "test", flag, host, host)
+    errors.raise(errors.USAGE, "%s: '%s' is not this machine: name it with --allow-remote %s, if it is yours "
+      .. "to test", flag, host, host)
   end
   return url
 end
@@ -58,7 +61,8 @@ local function url_of(opt)
   if opt.url ~= "" then return check_url("--url", opt.url, opt.allow_remote) end
   local host, port = program.address(opt.ready)
   if not host then
-    errors.raise(errors.USAGE, "--url: missing: '%s' of --ready is no port, so give ws://HOST:PORT/PATH", opt.ready)
+    errors.raise(errors.USAGE, "--url: missing: '%s' of --ready is no port: give ws://HOST:PORT/PATH",
+      opt.ready)
   end
   host = host:find(":", 1, true) and "[" .. host .. "]" or host
   return check_url("--ready", ("ws://%s:%d/feed"):format(host, port), opt.allow_remote)
@@ -102,8 +106,8 @@ local function find_out(ctx)
   local heard = server.relays or feeds(ctx, client)
   ctx:hang_up()
   if heard then return true end
-  errors.raise(errors.ENVIRONMENT, "--url: %s: a subscriber receives nothing, neither what is published to %s nor "
-    .. "anything else: check both, or give --publish-url", server.url, server.publish_url)
+  errors.raise(errors.ENVIRONMENT, "--url: %s: a subscriber receives nothing, neither what is published to "
+    .. "%s nor anything else: check both, or give --publish-url", server.url, server.publish_url)
 end
 
 -- Of a server that is not wsb's only the rss is known.
@@ -139,12 +143,14 @@ function aim.experiment(spec)
   own.thresholds = thresholds_of(spec)
   own.steady_state = { { "a subscriber receives something", find_out } }
   own.compare, own.columns = each_of_rss(spec.compare), each_of_rss(spec.columns or spec.compare)
-  own.claim = ("Your server holds the thresholds of %s under this load."):format(spec.target)
+  table.insert(own.columns, OF_ITS_FEED)
+  own.claim = ("Under this load your server holds those thresholds of %s that could be measured."):format(spec.target)
   own.charts = spec.charts and {}
   for i, chart in ipairs(spec.charts or {}) do
     local is_memory = chart.series == "server_memory"
-    own.charts[i] = { title = is_memory and "Memory of the server's processes (rss)" or chart.title,
-      series = of_rss(chart.series), unit = chart.unit, log = chart.log, lines = is_memory and {} or chart.lines }
+    own.charts[i] = { series = of_rss(chart.series), unit = chart.unit, log = chart.log,
+      title = is_memory and "Memory of the server's processes (rss)" or chart.title,
+      lines = is_memory and {} or chart.lines }
   end
   return own
 end
@@ -163,7 +169,10 @@ function aim.trim(result)
     end
     return those
   end
-  local function has_metric(run, column) return run.metrics[column.metric] ~= nil end
+  local function has_metric(run, column)
+    local value = run.metrics[column.metric]
+    return value ~= nil and not (column.metric == OF_ITS_FEED and value == 0)
+  end
   result.columns, result.comparison = kept(result.columns, has_metric), kept(result.comparison, has_metric)
   result.charts = kept(result.charts, function(run, chart) return #(run.series[chart.series] or {}) > 0 end)
 end

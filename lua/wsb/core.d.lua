@@ -65,8 +65,7 @@ function Worker:close() end
 ---@param argv string[]  the program, found on PATH unless it has a slash, and its arguments
 ---@param how? {log: string|false|nil, limit: wsb.MemoryLimit?, cwd: string?, env: table<string, string>?}
 ---log: path its stdout and stderr are appended to, false for nowhere; else both go to the stderr of wsb.
----limit:
----entered before it runs. env: beside what wsb has.
+---limit: entered before it runs. env: beside what wsb has.
 ---@return wsb.Program? program
 ---@return string? error  -- "node: No such file or directory"
 function core.start(argv, how) end

@@ -85,9 +85,8 @@ local wsb = {}
 ---ip_local_port_range, tcp_tw_reuse, tcp_syn_linear_timeouts. The kernel's counters are then the run's alone.
 ---@field rollbacks wsb.Step[]?              undo what the script did outside of wsb; run whatever happened
 ---@field thresholds table<string, wsb.Thresholds>   by arm; every treatment has at least one
----@field target string?                     the arm whose thresholds somebody else's server has to hold:
----with it
----                                          come --command, --target and the like, to aim the load at one
+---@field target string?                     the arm whose thresholds somebody else's server has to hold: with
+---                                          it come --command, --target and the like, to aim the load at one
 ---@field compare string[]?                  selectors: compared between the arms, with p when repeated
 ---@field columns string[]?                  selectors of the first table; those of compare when missing
 ---@field charts wsb.Chart[]?                memory, queue, lag and slow clients when missing

@@ -145,7 +145,8 @@ local function check_target(spec)
     names[i] = arm.name
   end
   if spec.target and not suggest.contains(names, spec.target) then
-    errors.raise(errors.SCRIPT, "target: '%s': no such arm: %s", spec.target, suggest.remedy(spec.target, names))
+    local remedy = suggest.remedy(spec.target, names)
+    errors.raise(errors.SCRIPT, "target: '%s': no such arm: %s", spec.target, remedy)
   end
 end
 

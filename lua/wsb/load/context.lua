@@ -221,9 +221,10 @@ function Context:publish(spec)
   end
   check_schedule(options)
   if self.server and self.server.relays == false then
-    table.insert(self.publishers, foreign.pause(read_duration(options.publish_duration, "ctx:publish.duration")))
+    local pause = foreign.pause(read_duration(options.publish_duration, "ctx:publish.duration"))
+    table.insert(self.publishers, pause)
     self:start()
-    return self.publishers[#self.publishers]
+    return pause
   end
   options = aimed(self, options, "ctx:publish", true)
   local publisher = connect(self,

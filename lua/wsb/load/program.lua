@@ -93,10 +93,11 @@ local function check_free(label, ready)
   end
 end
 
-local function with_last_lines(self, text)
+local function fail(self, how)
   local lines = log.tail(self.log, LAST_LINES, self.log_from)
-  if #lines == 0 then return text .. "; it has said nothing" end
-  return ("%s; its last lines:\n  %s"):format(text, table.concat(lines, "\n  "))
+  local said_last = "it has said nothing"
+  if #lines > 0 then said_last = "its last lines:\n  " .. table.concat(lines, "\n  ") end
+  errors.raise(errors.ENVIRONMENT, "%s: %s; %s", self.label, how, said_last)
 end
 
 local function await_ready(self, ready, timeout)
@@ -104,14 +105,9 @@ local function await_ready(self, ready, timeout)
   if not seconds then errors.refuse(self.label .. ".timeout", timeout, accepted) end
   local is_ready, what_not = readiness(self, ready)
   local came = task.wait(function() return self.exit or is_ready() end, seconds)
-  if self.exit then
-    local how = outcome.exit_words(self.exit)
-    errors.raise(errors.ENVIRONMENT, "%s", with_last_lines(self, ("%s: %s before it was ready"):format(self.label,
-      how)))
-  end
+  if self.exit then fail(self, outcome.exit_words(self.exit) .. " before it was ready") end
   if came then return end
-  errors.raise(errors.ENVIRONMENT, "%s", with_last_lines(self, ("%s: not ready within %s: %s"):format(self.label,
-    core.format("duration", seconds), what_not)))
+  fail(self, ("not ready within %s: %s"):format(core.format("duration", seconds), what_not))
 end
 
 local function run(self, command, how)
@@ -132,8 +128,8 @@ end
 ---@param how {command: string|string[], ready: (string|integer|fun(): any)?, log: string?, label: string?,
 ---  limit: wsb.MemoryLimit?, cwd: string?, env: table<string, string>?, timeout: (string|number)?}
 ---command: for the shell, or a list of words. ready: a port or HOST:PORT that accepts a connection,
----unix:/PATH
----that is there, other text that occurs in its output, or a function; nothing waits for nothing. timeout: 10s
+---unix:/PATH that is there, other text that occurs in its output, or a function; without it nothing is
+---waited for. timeout: 10s
 ---@return wsb.Service
 ---@async
 function program.start(how)

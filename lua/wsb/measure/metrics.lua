@@ -32,6 +32,7 @@ local metrics = {}
 ---@field publishers {counts: table<string, integer>, hists: table<string, wsb.Hist>}
 
 local SPANS = 10
+local NO_PROCESS = "its process is not known: give --pid"
 local NOT_TOLD = "only a server of wsb tells it"
 
 ---@param t number[]        times, ascending
@@ -66,7 +67,10 @@ end
 
 local function of_series(data, s)
   local series = data.series[s.name]
-  if not series or #series == 0 then return nil, data.foreign and NOT_TOLD or "no sample of it" end
+  if not series or #series == 0 then
+    local its_own = s.name ~= "rss" and s.name ~= "cpu"
+    return nil, data.foreign and (its_own and NOT_TOLD or NO_PROCESS) or "no sample of it"
+  end
   if s.aggregate == "flatness" then
     if data.died then return math.huge end
     local value = metrics.flatness(data.series.t, series)

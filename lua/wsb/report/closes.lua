@@ -102,12 +102,13 @@ function closes.build(list)
   local rows, said, notes = {}, {}, {}
   for _, arm in ipairs(list) do
     for _, entry in ipairs(by_code(arm)) do
+      local has_sent = entry.code ~= NO_FRAME and not entry.unknown
       notes_for(entry, said)
       rows[#rows + 1] = {
         { text = arm.name },
         { text = tostring(entry.code), },
         { text = meaning(entry.code) },
-        { text = (entry.unknown or entry.code == NO_FRAME) and format.NONE or arms.summary(entry.sent, "count") },
+        { text = has_sent and arms.summary(entry.sent, "count") or format.NONE },
         { text = arms.summary(entry.seen, "count") },
       }
     end
