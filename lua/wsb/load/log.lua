@@ -14,7 +14,7 @@ function log.tail(path, count, from)
   local lines = {}
   for line in file:lines() do
     if line:find("%S") then
-      lines[#lines + 1] = line
+      lines[#lines + 1] = line:match("^%s*(.-)%s*$")
       if #lines > count then table.remove(lines, 1) end
     end
   end

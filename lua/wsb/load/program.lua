@@ -14,7 +14,7 @@ local units = require "wsb.base.units"
 local program = {}
 
 local RETRY_S = 0.05
-local LAST_LINES = 8
+local LAST_LINES = 10
 local SIGKILL, SIGTERM = 9, 15
 
 ---@class wsb.Service
@@ -96,7 +96,7 @@ end
 local function fail(self, how)
   local lines = log.tail(self.log, LAST_LINES, self.log_from)
   local said_last = "it has said nothing"
-  if #lines > 0 then said_last = "its last lines:\n  " .. table.concat(lines, "\n  ") end
+  if #lines > 0 then said_last = "its last lines: " .. table.concat(lines, " | ") end
   errors.raise(errors.ENVIRONMENT, "%s: %s; %s", self.label, how, said_last)
 end
 
