@@ -15,7 +15,7 @@ local core = {}
 ---@field seq integer?           -- "reply": the number that worker:send returned
 ---@field error string?          -- "reply": why the command failed
 ---@field values table<string,string>?  -- "ready" (port), "notice" and "reply": key = value
----@field name string?           -- "notice": which (connected, finished)
+---@field name string?           -- "notice": which (connected, finished, retries)
 ---@field signal integer?        -- "signal": received by this process; "exit": that killed it
 ---@field code integer?          -- "exit": exit code when it ended by itself
 
@@ -39,7 +39,7 @@ local Worker = {}
 function Worker:pid() end
 ---@return boolean  -- false once its exit was reported
 function Worker:alive() end
----Sends a command of ctl.def: set, start, stop, drain. The answer is a "reply" event of the same number.
+---Sends a command of ctl.def: set, start, stop, drain, retry. The answer is a "reply" event of the same number.
 ---@param verb string
 ---@param values? table<string, string|number|boolean>
 ---@return integer seq

@@ -35,8 +35,7 @@ local units = require "wsb.base.units"
 local wsb = {}
 
 ---{ "what it does", default }; the type (count, size, duration, rate, byte_rate, ratio, boolean, text,
----choice)
----is taken from the default when it is not given.
+---choice) is taken from the default when it is not given.
 ---@alias wsb.OptionSpec {[1]: string, [2]: string|number|boolean, type: string?, choices: string[]?}
 
 ---@class wsb.Command  -- a script that does one thing
