@@ -39,7 +39,8 @@ local Worker = {}
 function Worker:pid() end
 ---@return boolean  -- false once its exit was reported
 function Worker:alive() end
----Sends a command of ctl.def: set, start, stop, drain, retry. The answer is a "reply" event of the same number.
+---Sends a command of ctl.def: set, start, stop, drain, retry. The answer is a "reply" event of the same
+---number.
 ---@param verb string
 ---@param values? table<string, string|number|boolean>
 ---@return integer seq
