@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -16,7 +18,9 @@
 enum {
     RECORD_MAX = SSL3_RT_MAX_PLAIN_LENGTH,
     /* Records of ours are written one at a time; more can only be answers to a peer that does not read. */
-    REST_MAX = 64 * 1024
+    REST_MAX = 64 * 1024,
+    GROWTH_MIN = 64,
+    STRAGGLERS = 8
 };
 
 struct secure {
@@ -28,6 +32,7 @@ struct secure {
     enum io end;          /* IO_DONE as long as there is none */
     bool drained;         /* the descriptor had less than was asked for */
     bool more;            /* to be read, though the descriptor may not say so */
+    bool arrived;         /* the handshake is over */
     bool ending;          /* our side ends once the rest has left */
 };
 
@@ -95,6 +100,33 @@ static long bio_ctrl(BIO *b, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH;
 }
 
+static atomic_size_t ends, under_way, ends_trimmed;
+
+/* A handshake takes 50 KiB for a moment. Of many at a time these lie between what stays, and leave holes as
+ * large as that: half of the heap. The kernel gets them back when a crowd has come in; one that comes and
+ * goes without growing finds its holes again. */
+static void give_back(void)
+{
+    size_t now = ends, before = ends_trimmed;
+    bool grown = now >= before + GROWTH_MIN;
+    if (under_way > STRAGGLERS)
+        return;
+    if (grown || now < before)
+        ends_trimmed = now;
+    if (grown)
+        malloc_trim(0);
+}
+
+/* The handshake is over, one way or the other. */
+static void arrive(struct secure *s)
+{
+    if (s->arrived)
+        return;
+    s->arrived = true;
+    under_way--;
+    give_back();
+}
+
 static BIO_METHOD *method;
 
 static void make_method(void)
@@ -119,6 +151,8 @@ struct secure *secure_new(int fd, struct tls_context *c)
         return NULL;
     }
     struct secure *s = mem_zero(sizeof *s);
+    ends++;
+    under_way++;
     s->fd = fd;
     s->ssl = ssl;
     BIO_set_data(bio, s);
@@ -132,6 +166,8 @@ void secure_free(struct secure *s)
     /* As if both had said goodbye: else OpenSSL holds the session for spoilt and does not resume it. */
     SSL_set_shutdown(s->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(s->ssl);
+    ends--;
+    arrive(s);
     buf_free(&s->rest);
     free(s);
 }
@@ -180,6 +216,7 @@ enum io secure_handshake(struct secure *s)
     if (result != 1)
         return verdict(s, result);
     s->more = SSL_has_pending(s->ssl);
+    arrive(s);
     return s->rest.size > 0 ? IO_AGAIN : IO_DONE;
 }
 
