@@ -144,7 +144,8 @@ function aim.experiment(spec)
   own.steady_state = { { "a subscriber receives something", find_out } }
   own.compare, own.columns = each_of_rss(spec.compare), each_of_rss(spec.columns or spec.compare)
   table.insert(own.columns, OF_ITS_FEED)
-  own.claim = ("Under this load your server holds those thresholds of %s that could be measured."):format(spec.target)
+  own.claim = ("Under this load your server holds those thresholds of %s that could be measured.")
+    :format(spec.target)
   own.charts = spec.charts and {}
   for i, chart in ipairs(spec.charts or {}) do
     local is_memory = chart.series == "server_memory"

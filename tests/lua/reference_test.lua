@@ -40,7 +40,8 @@ t.test("metrics stand under the aggregates and tags they take", function()
   assert.equal("aggregates: count, max, mean, p(99); tags: cohort, since", head_of "fanout_lag")
   assert.equal("aggregates: seen, sent; tags: code, cohort, since", head_of "closes")
   assert.equal("aggregates: last, peak (default last); tags: server, since", head_of "evictions_mark")
-  assert.equal("aggregates: each, last, peak (default last); tags: cohort, since", head_of "messages_received")
+  assert.equal("aggregates: each, last, peak (default last); tags: cohort, since",
+    head_of "messages_received")
 end)
 
 t.test("every option has type, default, when it may change, and its sentence", function()

@@ -99,7 +99,8 @@ t.test("thresholds: unknown arm, metric, expression", function()
   assert.equal("x.lua: thresholds.befor: no such arm: did you mean before?",
     refusal(experiment { thresholds = { befor = {} } }))
   contains(threshold { server_memry = { "max<1MiB" } }, "thresholds.before.server_memry[1]: ")
-  contains(threshold { expect = "die" }, "thresholds.before.expect: 'die' is not accepted: give pass, fail or any")
+  contains(threshold { expect = "die" },
+    "thresholds.before.expect: 'die' is not accepted: give pass, fail or any")
   contains(refusal(experiment { compare = { "nothing.max" } }), "compare[1]: 'nothing.max'")
 end)
 

@@ -64,9 +64,9 @@ function cohort.check_sources(spec)
   local last = spec.shares[#spec.shares]
   if last.source == 1 or tostring(spec.options.url):find("^wss?://127%.") then return end
   if tostring(spec.options.url):find "^wss?://localhost[:/]" then return end
-  errors.raise(errors.ENVIRONMENT, "%s: %d clients need %d source addresses, and only 127.0.0.0/8 has more than "
-    .. "one here (url is %s): use fewer clients, or a server on 127.0.0.1", spec.where, spec.n, last.source,
-    spec.options.url)
+  errors.raise(errors.ENVIRONMENT, "%s: %d clients need %d source addresses, and only 127.0.0.0/8 has more "
+    .. "than one here (url is %s): use fewer clients, or a server on 127.0.0.1", spec.where, spec.n,
+    last.source, spec.options.url)
 end
 
 ---Raises status 69 when one process may not have as many connections.
