@@ -301,7 +301,10 @@ static bool visitor_secure(struct visitor *v)
     case IO_FAILED:
         log_line(LOG_INFO, "TLS handshake failed: %s", stream_error(&v->stream));
         count_add(COUNT_tls_failed, 1);
-        visitor_left(v);
+        if (sock_established(v->stream.fd))
+            visitor_free(v);
+        else
+            visitor_left(v);
         return false;
     }
     count_add(stream_resumed(&v->stream) ? COUNT_tls_resumed : COUNT_tls_full, 1);
