@@ -34,7 +34,9 @@ end
 function child.pump(done, timeout)
   local late = false
   local timer = uv.new_timer()
-  timer:start(math.ceil(timeout * 1000), 0, function() late = true end)
+  -- Repeating: libuv runs a timer that is due before it waits for events, and without another it then waits
+  -- for ever.
+  timer:start(math.ceil(timeout * 1000), 10, function() late = true end)
   while not done() and not late do uv.run("once") end
   close(timer)
   return done() and true or false

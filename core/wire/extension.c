@@ -149,7 +149,7 @@ struct accepting {
 static int take_offer(struct slice element, void *arg)
 {
     struct accepting *a = arg;
-    struct said said;
+    struct said said = {0};
     switch (read_extension(element, &said)) {
     case READ_MALFORMED: return ERR_HTTP_EXTENSION;
     case READ_DECLINED: return 0;
@@ -211,7 +211,7 @@ static int take_agreement(struct slice element, void *arg)
 {
     struct checking *c = arg;
     const struct deflate_terms *offer = c->offer;
-    struct said said;
+    struct said said = {0};
     if (!offer->on || c->terms.on || read_extension(element, &said) != READ_FITS)
         return ERR_PROTOCOL;
     uint8_t server_bits = said.server_bits != 0 ? said.server_bits : DEFLATE_BITS_MAX;

@@ -9,11 +9,6 @@ local websocket = require "websocket"
 local REQUEST = websocket.request "/feed"
 local RECONNECT = '{"wsb":"reconnect","window_ms":15000}'
 
--- libuv runs a timer that is due before it waits for events, and then waits without end if that was the last.
-local another = uv.new_timer()
-another:start(20, 20, function() end)
-another:unref()
-
 -- A server that leaves its counters in a file, and drains or stops once another says so.
 local SCRIPT = [[
 return {

@@ -133,9 +133,7 @@ function Context:serve(options)
   if self.how.aim then
     made = foreign.start(self.how.aim, how)
   else
-    local values = merged(rest, of_arm(self, "server"))
-    how.taken = values.reuse_port and #self.servers > 0
-    made = server.start(values, how)
+    made = server.start(merged(rest, of_arm(self, "server")), how)
   end
   table.insert(self.servers, made)
   self.server = self.server or made

@@ -82,13 +82,13 @@ end
 
 ---@param options table<string, string|number|boolean>  server options of config.def
 ---@param how {name: string?, memory_limit: string|number|nil, limit_kind: "auto"|"cgroup"|"rlimit"|nil,
----  log: string?, taken: boolean?}   taken: the port is another server's, and may be shared
+---  log: string?}
 ---@return wsb.Server
 ---@async
 function server.start(options, how)
   local host = options.host or config.find("server", "host").default
   local port = config.read({ type = "count" }, options.port or 0) or 0
-  if not how.taken then check_address(host, port) end
+  if not options.reuse_port then check_address(host, port) end
   -- A file is read afterwards, by people with questions.
   if how.log then options.log = options.log or "info" end
   local self = setmetatable({ name = how.name or "server", options = options, how = how,
