@@ -9,6 +9,7 @@ local aim = {}
 
 local ARM = "yours"
 local FEED_S = 5 -- how long a feed of its own may take to say something
+local CLAIM = "Under this load your server holds those thresholds of %s that could be measured."
 local OF_ITS_FEED = "messages_foreign"
 local TEXT, BINARY = raw.TEXT, raw.BINARY
 
@@ -144,8 +145,7 @@ function aim.experiment(spec)
   own.steady_state = { { "a subscriber receives something", find_out } }
   own.compare, own.columns = each_of_rss(spec.compare), each_of_rss(spec.columns or spec.compare)
   table.insert(own.columns, OF_ITS_FEED)
-  own.claim = ("Under this load your server holds those thresholds of %s that could be measured.")
-    :format(spec.target)
+  own.claim = CLAIM:format(spec.target)
   own.charts = spec.charts and {}
   for i, chart in ipairs(spec.charts or {}) do
     local is_memory = chart.series == "server_memory"

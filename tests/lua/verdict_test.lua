@@ -137,6 +137,39 @@ t.test("SIGKILL alone proves nothing", function()
   assert.equal("exited", ended { charged = false, limit_kind = "RLIMIT_DATA" }.kind)
 end)
 
+-- A server that is not wsb's.
+
+local function of_one(change)
+  local arm = { name = "yours", role = "treatment", expect = "pass", runs = { run(1, change) } }
+  return verdict.of_one({ arm }, 0.05)
+end
+
+local function unmeasured(r)
+  table.insert(r.thresholds, { metric = "slow_clients", expression = "last<1", why = "it tells nobody" })
+end
+
+t.test("somebody else's server holds what was measured, and what was not is said", function()
+  local v = of_one(unmeasured)
+  assert.equal("HELD", v.word)
+  assert.same({ "yours, run 1: slow_clients last<1 was not measured: it tells nobody" }, v.reasons)
+end)
+
+t.test("it has failed by a threshold, or by any end", function()
+  assert.same({ "yours, run 1: server_memory max<64MiB did not hold" }, of_one(over).reasons)
+  local v = of_one(function(r) r.outcome = { kind = "exited", text = "exited with 1 after 2.0 s" } end)
+  assert.equal("FAILED", v.word)
+  assert.same({ "yours, run 1: exited with 1 after 2.0 s" }, v.reasons)
+end)
+
+t.test("nothing that could be judged, or a doubt, decides nothing", function()
+  assert.equal("INCONCLUSIVE", of_one(function(r) r.thresholds[1].held = nil end).word)
+  assert.equal("INCONCLUSIVE", of_one(function(r) r.doubts[1] = "a probe failed" end).word)
+  assert.equal("INCONCLUSIVE", of_one(function(r)
+    over(r)
+    r.fingerprint.lateness_p99_s = 0.2
+  end).word)
+end)
+
 t.test("an abort is of memory only with a refused allocation under RLIMIT_DATA", function()
   local abort = { exit = { signal = 6 }, charged = false, limit_kind = "RLIMIT_DATA", refused_bytes = 4096 }
   local o = ended(abort)
