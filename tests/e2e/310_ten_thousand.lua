@@ -1,5 +1,5 @@
 -- 10,000 subscribers that only listen, on one `wsb serve`: all of them get in, answer their pings, stay, hear
--- a broadcast and are told when the server goes away.
+-- a broadcast and are told when the server goes away. Runs alone.
 
 local lab = require "lab"
 local served = require "served"

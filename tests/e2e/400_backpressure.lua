@@ -1,4 +1,4 @@
--- The first experiment, small: each verdict it can come to, and the evidence it leaves.
+-- The first experiment, small: each verdict it can come to, and the evidence it leaves. Runs alone.
 
 local cjson = require "cjson"
 local lab = require "lab"

@@ -1,5 +1,6 @@
 -- A scenario of a user's own, with what the first experiment does not use: a fix that is switched on while
 -- the server runs, readers that are slow, a drain at the end, a policy that drops, and a script that waits.
+-- Runs alone.
 
 local lab = require "lab"
 local t = require "harness"
