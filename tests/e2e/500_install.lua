@@ -2,8 +2,12 @@
 
 local served = require "served"
 local t = require "harness"
+local uv = require "luv"
 
+-- As it was given to the make that built it: under another name all of it would be built once more.
 local BUILD = t.wsb:match "^(.*)/[^/]+$"
+local HERE = uv.cwd() .. "/"
+if BUILD:sub(1, #HERE) == HERE then BUILD = BUILD:sub(#HERE + 1) end
 
 -- make, on the build that is under test.
 local function make(target, to, umask)
