@@ -1,4 +1,5 @@
 -- Every kind of hostile client at once. Those who behave must not notice, and nothing of it may stay behind.
+-- Runs alone.
 
 local lab = require "lab"
 local served = require "served"
@@ -15,11 +16,13 @@ local HEALTHY, ROUNDS = 200, 3
 local HOSTILE, CROWD, PASSING = "127.0.0.9", "127.0.0.10", "127.0.0.11"
 local FEED, FEED_SIZE = "50/s", "256"
 local SLOWLORIS, MAX_HANDSHAKES = 300, 200
+local STALLED, PUBLISHERS = 5, 3 -- on a topic of their own
+local FLOOD = frame(BINARY, ("a"):rep(60000)):rep(2) -- of all publishers: more than the mark, of two: less
 local GUARDS = { max_message = "64KiB", handshake_timeout = "1s", message_timeout = "1s",
   ping_interval = "1s", ping_timeout = "1s", evict_grace = "500ms", subscribe_token = "sub",
   publish_token = "pub", origins = "absent,https://good.example", max_headers = "30", max_fragments = "50",
   max_per_address = "90", max_handshakes = tostring(MAX_HANDSHAKES), message_rate = "100/s",
-  byte_rate = "256KiB/s", high_water_mark = "256KiB", log = "error" }
+  byte_rate = "256KiB/s", high_water_mark = "256KiB", send_buffer = "16KiB", log = "error" }
 
 -- What behaves: it counts the feed's messages and answers pings.
 
@@ -251,6 +254,26 @@ local function slowloris(server)
   return all
 end
 
+-- Those that stop reading where much is said: evicted for their queues before a ping could have found them.
+local function stall(server)
+  local stalled, publishers = {}, {}
+  for i = 1, STALLED do
+    stalled[i] = server:open("/busy?token=sub", { source = HOSTILE, receive_buffer = 4096 })
+  end
+  for i = 1, PUBLISHERS do publishers[i] = server:open("/busy?token=pub", { source = HOSTILE }) end
+  for _, client in ipairs(publishers) do assert(client:send(FLOOD)) end
+  return stalled, publishers
+end
+
+local function check_stalled(stalled, publishers)
+  for _, client in ipairs(stalled) do
+    local _, how = client:read_all()
+    assert(how ~= "timeout", "a stalled reader is still there")
+    client:close()
+  end
+  for _, client in ipairs(publishers) do client:close() end
+end
+
 local function bomb()
   local r = t.run { "python3", "-c", [[import zlib
 z = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -261,12 +284,14 @@ end
 
 local function round(server, zip_bomb)
   local all, half_in = {}, slowloris(server)
+  local stalled, publishers = stall(server)
   for _, kind in ipairs(HTTP) do all[#all + 1] = start(server, kind, false) end
   for _, kind in ipairs(WEBSOCKET) do all[#all + 1] = start(server, kind, true) end
   all[#all + 1] = start(server, zip_bomb, true)
   crowd(server)
   come_and_go(server)
   for _, one in ipairs(all) do check(one) end
+  check_stalled(stalled, publishers)
   for _, client in ipairs(half_in) do
     local bytes, how = client:read_all()
     assert(bytes == "" and how ~= "timeout", "Slowloris: " .. how)
@@ -330,7 +355,8 @@ return {
       local function add(name, value) words[#words + 1] = name .. "=" .. value end
       local server = ctx.server:counts()
       for _, name in ipairs { "queue_bytes", "blob_bytes", "incoming_bytes", "connections_open",
-        "handshakes_displaced", "clients_over_limit", "clients_timed_out" } do add(name, server[name]) end
+        "handshakes_displaced", "clients_over_limit", "clients_timed_out",
+        "evictions_mark" } do add(name, server[name]) end
       for _, name in ipairs { "clients_open", "messages_received", "messages_missed", "messages_reordered",
         "messages_duplicate", "messages_corrupt" } do
         local sum = 0
@@ -379,6 +405,7 @@ t.test("its counters fall back, and a swarm misses nothing", function()
   local after = settled(server.process)
   assert(after.handshakes_displaced >= SLOWLORIS - MAX_HANDSHAKES, after.handshakes_displaced)
   assert(after.clients_over_limit == 5, after.clients_over_limit) -- four floods, and one without the token
+  assert(after.evictions_mark == STALLED, after.evictions_mark)
   assert(after.clients_timed_out >= 4, after.clients_timed_out)
   assert(after.clients_open == HEALTHY, after.clients_open)
   assert(after.messages_received > before.messages_received)
