@@ -1,5 +1,6 @@
 -- Above the high-water mark: what each policy does with a client that stops reading. Nothing here is a matter
--- of time: the kernel holds so many bytes, the queue so many, and what comes out in the end is counted.
+-- of time, as long as all is published before the kernel finds more room: the kernel holds so many bytes, the
+-- queue so many, and what comes out in the end is counted. Runs alone.
 
 local served = require "served"
 local t = require "harness"

@@ -1,4 +1,5 @@
 -- The budget of the whole process: when the queues together are too much, the largest goes first.
+-- Runs alone.
 
 local served = require "served"
 local websocket = require "websocket"

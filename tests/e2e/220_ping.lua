@@ -1,4 +1,4 @@
--- Pings of the server: after silence, and what becomes of one that does not answer.
+-- Pings of the server: after silence, and what becomes of one that does not answer. Runs alone.
 
 local served = require "served"
 local t = require "harness"
