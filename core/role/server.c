@@ -451,7 +451,8 @@ static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done
     s->leave_count = s->shared.open_count;
     s->done = done;
     s->done_arg = arg;
-    run_feed(s, 0);
+    if (window_ns == 0)
+        run_feed(s, 0); /* else those who are still here go on receiving */
     apply(s);
     door_shut(s->door, err);
     leave_step(s);

@@ -191,5 +191,5 @@ t.test("alive says whether memory was flat, and else by how much it varied", fun
 end)
 
 t.test("an end that was asked for is not a death", function()
-  assert.equal("alive", ended { exit = { code = 0 }, asked = true }.kind)
+  assert.equal("alive", ended { exit = { code = 0 }, asked = "stop" }.kind)
 end)

@@ -140,7 +140,7 @@ function Foreign:stop()
   if not self.process.stop then
     errors.raise(errors.SCRIPT, "ctx.server:stop: --target is not wsb's to end: give --command instead")
   end
-  self.asked_to_end = true
+  self.asked_to_end = "stop"
   self.process:stop()
 end
 
@@ -149,7 +149,7 @@ function Foreign:kill()
   if self.aim.target then
     errors.raise(errors.SCRIPT, "ctx.server:kill: --target is not wsb's to end: give --command instead")
   end
-  self.asked_to_end = true
+  self.asked_to_end = "kill"
   self.process:kill()
 end
 

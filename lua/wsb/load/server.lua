@@ -23,7 +23,7 @@ local MAX_PORT = 65535
 ---@field limit_why string?                why the limit is not a cgroup
 ---@field options table<string, string|number|boolean>  as given
 ---@field process wsb.Process             the one that runs, or ran last
----@field asked_to_end boolean             by drain, stop or kill
+---@field asked_to_end false|"stop"|"kill"   "stop" also by drain
 ---@field private past table               counters and close codes of the processes before
 ---@field private how table
 local Server = { __name = "wsb.Server" }
@@ -131,7 +131,7 @@ end
 ---Kills it, as a crash would: SIGKILL, and the kernel closes its connections.
 ---@async
 function Server:kill()
-  self.asked_to_end = true
+  self.asked_to_end = "kill"
   self.process:kill()
 end
 
@@ -182,14 +182,14 @@ end
 function Server:drain(window)
   if window then self:set { drain_window = window } end
   local chosen = window or self.options.drain_window or config.find("server", "drain_window").default
-  self.asked_to_end = true
+  self.asked_to_end = "stop"
   self.process:finish("drain", (units.read("duration", chosen) or 0) + STOP_S)
 end
 
 ---Closes every connection with 1001; the process ends then.
 ---@async
 function Server:stop()
-  self.asked_to_end = true
+  self.asked_to_end = "stop"
   self.process:finish("stop", STOP_S)
 end
 

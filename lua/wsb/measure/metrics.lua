@@ -137,17 +137,18 @@ local function of_server(data, s)
   return nil, name and ("no server is named %s"):format(name) or "there is no server of wsb"
 end
 
--- The most that it grew in a second, seen in the intervals of the sampler.
-local function peak(data, s)
-  local key, highest = selector.needs(s).key, nil
-  for _, value in ipairs(data.series[key] or {}) do
-    if value == value then highest = math.max(highest or value, value) end
+-- The least or the most of its series: of a counter's, which is its growth a second, of a gauge's, its level.
+local function extreme(data, s)
+  local pick = s.aggregate == "min" and math.min or math.max
+  local found
+  for _, value in ipairs(data.series[selector.needs(s).key] or {}) do
+    if value == value then found = pick(found or value, value) end
   end
-  return highest, not highest and "no sample of it" or nil
+  return found, not found and "no sample of it" or nil
 end
 
 local function of_counter(data, s)
-  if s.aggregate == "peak" then return peak(data, s) end
+  if selector.needs(s) then return extreme(data, s) end
   local metric = selector.declared(s.name)
   if metric.role == "server" then return of_server(data, s) end
   if metric.role == "network" then

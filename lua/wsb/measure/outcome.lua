@@ -24,7 +24,7 @@ end
 
 ---@class wsb.End
 ---@field exit {code: integer?, signal: integer?, words: string?}?   nil: it lived
----@field asked boolean            the script itself stopped or drained it
+---@field asked false|"stop"|"kill"   the script itself ended it
 ---@field at_s number?             when it ended, from the start of the load
 ---@field charged {oom_kills: integer, peak: integer, hits: integer}?  its cgroup's account; nil without one
 ---@field refused_bytes integer    allocation that was refused just before an abort
@@ -62,7 +62,7 @@ end
 ---  evidence: string?, flatness: number?}
 function outcome.of(e)
   local exit = e.exit
-  if not exit or (e.asked and exit.code == 0) then
+  if not exit or e.asked == "kill" or (e.asked and exit.code == 0) then
     if e.recovery_s then return after_fault(e) end
     return { kind = "alive", text = alive_text(e.flatness), flatness = e.flatness }
   end

@@ -105,8 +105,9 @@ function selector.kind(name)
     return { family = "series", unit = unit, aggregates = SERIES_AGGREGATES, default = "last", tags = {} }
   end
   local of_cohort = metric.role == "swarm" and not name:find("^publish_")
+  local level = metric.kind == "gauge" or nil
   return { family = "counter", unit = unit, default = "last",
-    aggregates = { last = true, peak = true, each = of_cohort or nil },
+    aggregates = { last = true, each = of_cohort or nil, peak = not level or nil, min = level, max = level },
     tags = { since = true, cohort = of_cohort or nil, server = metric.role == "server" or nil } }
 end
 
@@ -218,7 +219,9 @@ end
 ---@return wsb.Sampled?
 function selector.needs(s)
   if s.name == "recovery" then return selector.sampled("clients_open", s.tags, false) end
-  return s.aggregate == "peak" and selector.sampled(s.name, s.tags, true) or nil
+  local level = s.aggregate == "min" or s.aggregate == "max"
+  level = level and selector.kind(s.name).family == "counter"
+  return (level or s.aggregate == "peak") and selector.sampled(s.name, s.tags, not level) or nil
 end
 
 local ALWAYS = { fanout_lag_p99 = true, publish_lateness_p99 = true }
@@ -281,7 +284,7 @@ local LABELS = { server_memory = "server memory", rss = "rss", queue_bytes = "qu
   clients_expired = "attempts given up", clients_refused = "attempts refused",
   auth_started = "look-ups", auth_wasted = "look-ups wasted", accept_overflows = "accept queue overflows",
   recovery = "time to recover", messages_missed = "messages missed" }
-local WORDS = { last = "at the end", peak = "a second at most", each = "a client" }
+local WORDS = { last = "at the end", min = "at least", max = "at most", peak = "a second at most", each = "a client" }
 
 ---What a table's head says: "fan-out lag p99 (healthy)".
 ---@param s wsb.Selector
