@@ -129,6 +129,7 @@ return {
   },
 
   arms = arms,
+  target = "synchronized",
 
   -- Kept the same on every machine; with syncookies an overflowing queue answers all the same, and leaves
   -- clients that believe they are connected.
@@ -150,7 +151,7 @@ return {
     end
     clients.cohort, clients.n, clients.connect_timeout = "herd", opt.clients, opt.connect_timeout
     -- The first time there is no storm to be shown, so it need not take long.
-    local free = opt.cost == "auth"
+    local free = opt.cost == "auth" and not ctx.server.foreign
     clients.connect_rate = free and "4000/s" or 0.8 * ctx.capacity
     if free then ctx.server:set { auth_time = 0 } end
     local herd = ctx:clients(clients)

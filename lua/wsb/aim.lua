@@ -1,5 +1,7 @@
--- An experiment aimed at a server that is not wsb's: its load, the thresholds of the arm that its script
--- names as `target`, and one arm, since the fix is in somebody else's code.
+-- An experiment aimed at a server that is not wsb's: its load, and the thresholds of the arm that its script
+-- names as `target`. When the fix is the server's there is one arm, since it is in somebody else's code;
+-- when it
+-- is the clients', the arms stay, and what is judged is the server under the clients of the target.
 
 local errors = require "wsb.base.errors"
 local program = require "wsb.load.program"
@@ -94,15 +96,26 @@ local function feeds(ctx, client)
   return heard
 end
 
+local function upgraded(ctx)
+  local client = ctx:dial(ctx.server.url)
+  local status, why = client:request()
+  if status ~= 101 then
+    errors.raise(errors.ENVIRONMENT, "--url: %s: no upgrade: %s: check address and path", ctx.server.url,
+      tostring(status or why))
+  end
+  return client
+end
+
+local function lets_in(ctx)
+  upgraded(ctx)
+  ctx:hang_up()
+  return true
+end
+
 -- Finds out what it does with messages: relay them, or send its own.
 local function find_out(ctx)
   local server = ctx.server
-  local client = ctx:dial(server.url)
-  local status, why = client:request()
-  if status ~= 101 then
-    errors.raise(errors.ENVIRONMENT, "--url: %s: no upgrade: %s: check address and path", server.url,
-      tostring(status or why))
-  end
+  local client = upgraded(ctx)
   server.relays = ctx:probe "2s"
   local heard = server.relays or feeds(ctx, client)
   ctx:hang_up()
@@ -116,12 +129,25 @@ local function of_rss(metric)
   return (metric:gsub("^server_memory%f[^%w_]", "rss"))
 end
 
-local function thresholds_of(spec)
-  local own = { expect = "pass" }
+-- The target first, then the others that do without an option of wsb's server.
+local function arms_of(spec)
+  local arms = {}
+  for _, arm in ipairs(spec.arms) do
+    if arm.name == spec.target then table.insert(arms, 1, arm) end
+    if arm.name ~= spec.target and not arm.server then table.insert(arms, arm) end
+  end
+  return arms[1].clients and arms or { { name = ARM } }
+end
+
+local function thresholds_of(spec, arms)
+  local own, all = { expect = "pass" }, {}
   for metric, expressions in pairs((spec.thresholds or {})[spec.target] or {}) do
     if metric ~= "expect" then own[of_rss(metric)] = expressions end
   end
-  return { [ARM] = own }
+  for i, arm in ipairs(arms) do
+    all[arm.name] = i == 1 and own or { expect = "any" }
+  end
+  return all
 end
 
 local function each_of_rss(metrics)
@@ -140,11 +166,12 @@ function aim.experiment(spec)
   for name, value in pairs(spec) do
     own[name] = value
   end
-  own.arms = { { name = ARM } }
-  own.thresholds = thresholds_of(spec)
-  own.steady_state = { { "a subscriber receives something", find_out } }
+  own.arms = arms_of(spec)
+  own.thresholds = thresholds_of(spec, own.arms)
+  own.steady_state = { { "a client is let in", lets_in } }
+  if spec.steady_state then own.steady_state = { { "a subscriber receives something", find_out } } end
   own.compare, own.columns = each_of_rss(spec.compare), each_of_rss(spec.columns or spec.compare)
-  table.insert(own.columns, OF_ITS_FEED)
+  if spec.steady_state then table.insert(own.columns, OF_ITS_FEED) end
   own.claim = CLAIM:format(spec.target)
   own.charts = spec.charts and {}
   for i, chart in ipairs(spec.charts or {}) do

@@ -87,6 +87,7 @@ local function enter_network(plan)
   local sysctls = plan.spec.network
   if not sysctls then return nil end
   local private = nil
+  if plan.aim and plan.aim.target then private = false end -- which lives in the machine's
   if plan.network ~= "auto" then private = plan.network == "private" end
   return network.enter { private = private, sysctls = sysctls }
 end

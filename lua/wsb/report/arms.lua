@@ -8,6 +8,7 @@ local arms = {}
 ---@class wsb.report.Arm
 ---@field name string
 ---@field role "base"|"treatment"
+---@field expect "pass"|"fail"|"any"
 ---@field options table<string, any>
 ---@field runs table[]
 ---@field representative table?  -- the median run
@@ -72,7 +73,8 @@ function arms.view(result)
   local first = (result.comparison or {})[1]
   local list = {}
   for i, arm in ipairs(result.arms) do
-    list[i] = { name = arm.name, role = arm.role, options = arm.options or {}, runs = arm.runs, style = i }
+    list[i] = { name = arm.name, role = arm.role, expect = arm.expect, options = arm.options or {},
+      runs = arm.runs, style = i }
     list[i].representative = median_run(list[i], first and first.metric)
   end
   return list

@@ -264,7 +264,7 @@ function tables.thresholds(list)
     for place = 1, #thresholds do
       rows[#rows + 1] = threshold_row(arm, place)
     end
-    if arm.role == "base" and #thresholds > 0 then
+    if arm.expect == "fail" and #thresholds > 0 then
       notes = { BASE_FAILS:format(arm.name) }
     end
   end
