@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 union address {
@@ -171,6 +172,23 @@ int sock_connect(const char *host, uint16_t port, const char *source, const stru
     if (err < 0)
         return close_failed(fd, err);
     if (connect(fd, &address.any, size) < 0 && errno != EINPROGRESS)
+        return close_failed(fd, ERR_SYSTEM);
+    return fd;
+}
+
+int sock_connect_unix(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t size = strlen(path);
+    if (size >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return ERR_OPTION_VALUE;
+    }
+    memcpy(address.sun_path, path, size);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0)
         return close_failed(fd, ERR_SYSTEM);
     return fd;
 }

@@ -1,5 +1,5 @@
 /* TCP sockets: making them, their options, and what the kernel holds for them. All are non-blocking,
- * close-on-exec and TCP_NODELAY. */
+ * close-on-exec and TCP_NODELAY. Unix sockets only to connect to. */
 #pragma once
 
 #include <netinet/in.h>
@@ -32,6 +32,9 @@ int sock_accept(int listening, const struct sock_options *options, struct in6_ad
  * errno, or ERR_OPTION_VALUE. source: a local IPv4 address to come from, or NULL; bound without a port
  * (IP_BIND_ADDRESS_NO_PORT), so that the ephemeral range counts per source and destination. */
 int sock_connect(const char *host, uint16_t port, const char *source, const struct sock_options *options);
+/* The same to a unix socket: ERR_SYSTEM also when its backlog is full (EAGAIN), ERR_OPTION_VALUE when the
+ * path is longer than an address holds. */
+int sock_connect_unix(const char *path);
 /* Whether the functions above take it for a host. */
 bool sock_is_address(const char *host);
 /* The pending error (SO_ERROR), 0 when connected. */

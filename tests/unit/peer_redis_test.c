@@ -1,0 +1,458 @@
+/* The link to Redis against a real server: what it says, what it survives, what it refuses. */
+#include "peer/redis.h"
+
+#include "base/count.h"
+#include "base/err.h"
+#include "redis_lab.h"
+
+static struct server server;
+
+/* What one link has been told. */
+struct ear {
+    int ups, downs, subscribed, unsubscribed, messages;
+    uint64_t down_ns;
+    char reason[256], why[256], channel[64], payload[256];
+    size_t payload_size;
+};
+
+static void on_up(void *owner, uint64_t down_ns)
+{
+    struct ear *e = owner;
+    e->ups++;
+    e->down_ns = down_ns;
+}
+
+static void on_down(void *owner, const char *reason)
+{
+    struct ear *e = owner;
+    e->downs++;
+    snprintf(e->reason, sizeof e->reason, "%s", reason);
+}
+
+static void on_message(void *owner, struct slice channel, struct slice payload)
+{
+    struct ear *e = owner;
+    e->messages++;
+    snprintf(e->channel, sizeof e->channel, "%.*s", (int)channel.size, channel.at);
+    e->payload_size = payload.size;
+    memcpy(e->payload, payload.at, least(payload.size, sizeof e->payload));
+}
+
+static void on_subscribed(void *owner, struct slice channel, bool sharded)
+{
+    (void)channel, (void)sharded;
+    ((struct ear *)owner)->subscribed++;
+}
+
+static void on_unsubscribed(void *owner, struct slice channel, bool sharded, const char *why)
+{
+    struct ear *e = owner;
+    (void)channel, (void)sharded;
+    e->unsubscribed++;
+    snprintf(e->why, sizeof e->why, "%s", why);
+}
+
+static struct redis_options options(struct ear *ear, bool subscriber)
+{
+    struct redis_options o = {.subscriber = subscriber,
+                              .owner = ear,
+                              .events = {on_up, on_down, on_message, on_subscribed, on_unsubscribed}};
+    snprintf(o.url.host, sizeof o.url.host, "127.0.0.1");
+    o.url.port = server.port;
+    return o;
+}
+
+/* The last answer, as text. */
+struct answer {
+    int count, lost;
+    int type;
+    long long integer;
+    char text[256];
+    size_t size;
+};
+
+static void on_answer(void *arg, const redisReply *reply)
+{
+    struct answer *a = arg;
+    a->count++;
+    a->lost += reply == NULL;
+    if (reply == NULL)
+        return;
+    a->type = reply->type;
+    a->integer = reply->integer;
+    a->size = reply->str != NULL ? reply->len : 0;
+    memcpy(a->text, reply->str != NULL ? reply->str : "", least(a->size, sizeof a->text - 1));
+    a->text[least(a->size, sizeof a->text - 1)] = '\0';
+}
+
+#define WORDS(...)                                                                                           \
+    (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), ((const char *[]){__VA_ARGS__})
+
+/* Sends the words and waits for the answer. */
+static struct answer said(struct redis *r, int argc, const char **argv)
+{
+    struct answer a = {0};
+    assert_int_equal(redis_command(r, on_answer, &a, argc, argv, NULL), 0);
+    assert_int_equal(a.count, 0); /* not before the loop goes on */
+    WAIT(a.count == 1);
+    return a;
+}
+
+static struct ear ear, other;
+static struct redis *link_up(struct ear *e, bool subscriber)
+{
+    struct redis_options o = options(e, subscriber);
+    *e = (struct ear){0};
+    struct redis *r = redis_new(loop, &o);
+    assert_int_equal(redis_state(r), REDIS_IDLE);
+    WAIT(e->ups == 1);
+    assert_int_equal(redis_state(r), REDIS_UP);
+    return r;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    alarm(120);
+    lab_loop();
+    ear = other = (struct ear){0};
+    if (!lab_has("redis-server"))
+        return 0;
+    lab_start(&server);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    lab_loop_free();
+    lab_kill(&server);
+    server = (struct server){0};
+    assert_int_equal(count_get(COUNT_redis_pending_bytes), 0);
+    assert_int_equal(count_get(COUNT_redis_links_up), 0);
+    return 0;
+}
+
+#define NEEDS_REDIS()                                                                                        \
+    do {                                                                                                     \
+        if (!lab_has("redis-server"))                                                                        \
+            skip();                                                                                          \
+    } while (0)
+
+static void commands_are_answered_in_their_order(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false);
+    assert_string_equal(said(r, WORDS("SET", "a", "1")).text, "OK");
+    assert_int_equal(said(r, WORDS("INCR", "a")).integer, 2);
+    assert_string_equal(said(r, WORDS("CLIENT", "GETNAME")).text, "wsb");
+    struct answer wrong = said(r, WORDS("EVALSHA", "ffffffffffffffffffffffffffffffffffffffff", "0"));
+    assert_int_equal(wrong.type, REDIS_REPLY_ERROR);
+    assert_memory_equal(wrong.text, "NOSCRIPT", 8);
+    redis_free(r);
+}
+
+static int in_order;
+static void on_counted(void *arg, const redisReply *reply)
+{
+    assert_non_null(reply);
+    assert_int_equal(reply->integer, ++in_order);
+    (void)arg;
+}
+
+static void ten_thousand_at_once(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false);
+    in_order = 0;
+    for (int i = 0; i < 10000; i++)
+        assert_int_equal(redis_command(r, on_counted, NULL, WORDS("INCR", "n"), NULL), 0);
+    WAIT(in_order == 10000);
+    assert_int_equal(redis_pending_bytes(r), 0);
+    redis_free(r);
+}
+
+static void payloads_are_bytes(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false), *sub = link_up(&other, true);
+    const char *argv[] = {"PUBLISH", "c", "a\0b\r\n\xff"};
+    const size_t size[] = {7, 1, 6};
+    struct answer a = {0};
+    redis_subscribe(sub, SLICE("c"), false);
+    assert_int_equal(other.subscribed, 0);
+    WAIT(other.subscribed == 1);
+    assert_int_equal(redis_command(r, on_answer, &a, 3, argv, size), 0);
+    WAIT(other.messages == 1 && a.count == 1);
+    assert_int_equal(a.integer, 1);
+    assert_string_equal(other.channel, "c");
+    assert_int_equal(other.payload_size, 6);
+    assert_memory_equal(other.payload, argv[2], 6);
+    redis_free(r);
+    redis_free(sub);
+}
+
+static void the_unix_socket_and_the_database(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *zero = link_up(&other, false);
+    struct redis_options o = options(&ear, false);
+    char text[160], why[128];
+    snprintf(text, sizeof text, "unix://%s?db=3", server.socket);
+    assert_int_equal(redis_url_parse(text, &o.url, why, sizeof why), 0);
+    struct redis *r = redis_new(loop, &o);
+    WAIT(ear.ups == 1);
+    said(r, WORDS("SET", "only", "three"));
+    assert_string_equal(said(r, WORDS("GET", "only")).text, "three");
+    assert_int_equal(said(zero, WORDS("GET", "only")).type, REDIS_REPLY_NIL);
+    redis_free(r);
+    redis_free(zero);
+}
+
+static void a_wrong_password_is_a_reason_and_a_right_one_lets_in(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&other, false);
+    said(r, WORDS("CONFIG", "SET", "requirepass", "s3cret"));
+    struct redis_options o = options(&ear, false);
+    struct redis *none = redis_new(loop, &o);
+    WAIT(ear.downs == 1);
+    assert_memory_equal(ear.reason, "NOAUTH", 6);
+    redis_free(none);
+
+    ear = (struct ear){0};
+    snprintf(o.url.password, sizeof o.url.password, "wrong");
+    struct redis *wrong = redis_new(loop, &o);
+    WAIT(ear.downs == 1);
+    assert_memory_equal(ear.reason, "AUTH: WRONGPASS", 15);
+    assert_int_equal(redis_state(wrong), REDIS_DOWN);
+    redis_free(wrong);
+
+    ear = (struct ear){0};
+    snprintf(o.url.password, sizeof o.url.password, "s3cret");
+    struct redis *right = redis_new(loop, &o);
+    WAIT(ear.ups == 1);
+    redis_free(right);
+    redis_free(r);
+}
+
+static void a_database_that_is_not_there(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis_options o = options(&ear, false);
+    o.url.db = 999;
+    struct redis *r = redis_new(loop, &o);
+    WAIT(strncmp(ear.reason, "SELECT 999: ERR", 15) == 0);
+    redis_free(r);
+}
+
+static void a_killed_subscriber_subscribes_again(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false), *sub = link_up(&other, true);
+    for (int i = 0; i < 2000; i++) {
+        char name[16];
+        int size = snprintf(name, sizeof name, "c%d", i);
+        redis_subscribe(sub, (struct slice){name, (size_t)size}, i % 2);
+    }
+    WAIT(other.subscribed == 2000);
+    assert_int_equal(said(r, WORDS("CLIENT", "KILL", "TYPE", "pubsub")).integer, 1);
+    WAIT(other.downs == 1);
+    assert_int_equal(other.unsubscribed, 2000);
+    WAIT(other.subscribed == 4000);
+    assert_int_equal(other.ups, 2);
+    assert_true(other.down_ns > 0);
+    said(r, WORDS("PUBLISH", "c1998", "x"));
+    said(r, WORDS("SPUBLISH", "c1999", "y"));
+    WAIT(other.messages == 2);
+    assert_string_equal(other.channel, "c1999");
+    redis_free(r);
+    redis_free(sub);
+}
+
+static void who_unsubscribes_hears_no_more(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false), *sub = link_up(&other, true);
+    redis_subscribe(sub, SLICE("a"), false);
+    redis_subscribe(sub, SLICE("b"), false);
+    WAIT(other.subscribed == 2);
+    redis_unsubscribe(sub, SLICE("a"), false);
+    said(r, WORDS("PUBLISH", "a", "1"));
+    said(r, WORDS("PUBLISH", "b", "2"));
+    WAIT(other.messages == 1);
+    assert_string_equal(other.channel, "b");
+    assert_int_equal(said(r, WORDS("PUBLISH", "a", "3")).integer, 0);
+    redis_unsubscribe(sub, SLICE("b"), false);
+    redis_subscribe(sub, SLICE("b"), false); /* at once: confirmed anew */
+    WAIT(other.subscribed == 3);
+    assert_int_equal(said(r, WORDS("PUBLISH", "b", "4")).integer, 1);
+    WAIT(other.messages == 2);
+    assert_int_equal(other.unsubscribed, 0);
+    redis_free(r);
+    redis_free(sub);
+}
+
+static void a_refused_subscription_is_told(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false);
+    said(r, WORDS("ACL", "SETUSER", "poor", "on", ">pw", "+@all", "resetchannels", "&ok"));
+    struct redis_options o = options(&other, true);
+    snprintf(o.url.user, sizeof o.url.user, "poor");
+    snprintf(o.url.password, sizeof o.url.password, "pw");
+    struct redis *sub = redis_new(loop, &o);
+    redis_subscribe(sub, SLICE("no"), false);
+    redis_subscribe(sub, SLICE("ok"), false);
+    WAIT(other.subscribed == 1);
+    assert_int_equal(other.unsubscribed, 1);
+    assert_memory_equal(other.why, "NOPERM", 6);
+    assert_int_equal(other.downs, 0);
+    redis_free(sub);
+    redis_free(r);
+}
+
+static void a_stopped_server_is_noticed_within_ten_seconds(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&ear, false), *sub = link_up(&other, true);
+    redis_subscribe(sub, SLICE("c"), false);
+    WAIT(other.subscribed == 1);
+    kill(server.pid, SIGSTOP);
+    WAIT_FOR(ear.downs == 1 && other.downs == 1, 10);
+    assert_string_equal(other.reason, "silent for 7 s");
+    assert_int_equal(redis_command(r, on_answer, NULL, WORDS("PING"), NULL), ERR_CLOSED);
+    kill(server.pid, SIGCONT);
+    WAIT(ear.ups == 2 && other.subscribed == 2);
+    redis_free(r);
+    redis_free(sub);
+}
+
+static void a_killed_server_is_found_again(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct answer a = {0};
+    struct redis *r = link_up(&ear, false);
+    kill(server.pid, SIGSTOP);
+    assert_int_equal(redis_command(r, on_answer, &a, WORDS("PING"), NULL), 0);
+    lab_kill(&server);
+    WAIT(ear.downs > 0);
+    assert_int_equal(a.lost, 1);
+    WAIT(strncmp(ear.reason, "connect: ", 9) == 0);
+    lab_start(&server);
+    WAIT(ear.ups == 2);
+    assert_string_equal(redis_down_reason(r), "");
+    assert_string_equal(said(r, WORDS("PING")).text, "PONG");
+    redis_free(r);
+}
+
+static void what_waits_is_bounded(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    static char bytes[8000];
+    const char *argv[] = {"PUBLISH", "c", bytes};
+    const size_t size[] = {7, 1, sizeof bytes};
+    struct redis_options o = options(&ear, false);
+    struct answer a = {0};
+    o.max_pending_bytes = 256 * 1024;
+    struct redis *r = redis_new(loop, &o);
+    WAIT(ear.ups == 1);
+    kill(server.pid, SIGSTOP);
+    int taken = 0, refused = 0;
+    while (ear.downs == 0) {
+        int err = redis_command(r, on_answer, &a, 3, argv, size);
+        assert_true(err == 0 || err == ERR_BUDGET);
+        taken += err == 0;
+        refused += err < 0;
+        assert_true(redis_pending_bytes(r) <= 256 * 1024);
+        ev_run(ev, EVRUN_ONCE);
+    }
+    kill(server.pid, SIGCONT);
+    assert_true(taken > 32 && refused > 0);
+    assert_int_equal(a.lost, taken);
+    assert_string_equal(ear.reason, "no answer to a command for 5 s");
+    WAIT(ear.ups == 2);
+    assert_string_equal(said(r, WORDS("PING")).text, "PONG");
+    redis_free(r);
+}
+
+static struct redis *suicide;
+static void on_last(void *arg, const redisReply *reply)
+{
+    on_answer(arg, reply);
+    redis_free(suicide);
+    suicide = NULL;
+}
+
+static void freed_it_answers_with_null_even_in_a_callback(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct answer a = {0}, b = {0};
+    suicide = link_up(&ear, false);
+    assert_int_equal(redis_command(suicide, on_last, &a, WORDS("PING"), NULL), 0);
+    assert_int_equal(redis_command(suicide, on_answer, &b, WORDS("PING"), NULL), 0);
+    WAIT(a.count == 1);
+    assert_int_equal(a.lost, 0);
+    assert_int_equal(b.lost, 1);
+    assert_int_equal(ear.downs, 0);
+}
+
+static void nobody_there_is_told_once(void **state)
+{
+    (void)state;
+    struct redis_options o = options(&ear, false);
+    o.url.port = lab_free_port();
+    struct redis *r = redis_new(loop, &o);
+    assert_int_equal(redis_command(r, on_answer, NULL, WORDS("PING"), NULL), ERR_CLOSED);
+    WAIT(redis_down_ns(r) > NS_PER_S);
+    assert_int_equal(ear.downs, 1);
+    assert_string_equal(ear.reason, "connect: Connection refused");
+    redis_free(r);
+}
+
+static void the_wait_grows_to_five_seconds(void **state)
+{
+    (void)state;
+    assert_int_equal(redis_backoff_ns(0, 0), 0);
+    assert_int_equal(redis_backoff_ns(0, .5), 50 * NS_PER_MS);
+    assert_int_equal(redis_backoff_ns(3, .5), 400 * NS_PER_MS);
+    assert_int_equal(redis_backoff_ns(6, .5), 2500 * NS_PER_MS);
+    assert_true(redis_backoff_ns(UINT32_MAX, .999) < 5 * NS_PER_S);
+    assert_string_equal(redis_state_name(REDIS_DOWN), "down");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(commands_are_answered_in_their_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ten_thousand_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(payloads_are_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_unix_socket_and_the_database, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_wrong_password_is_a_reason_and_a_right_one_lets_in, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_database_that_is_not_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_killed_subscriber_subscribes_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_unsubscribes_hears_no_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_refused_subscription_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_stopped_server_is_noticed_within_ten_seconds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_killed_server_is_found_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_waits_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(freed_it_answers_with_null_even_in_a_callback, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nobody_there_is_told_once, set_up, tear_down),
+        cmocka_unit_test(the_wait_grows_to_five_seconds),
+    };
+    return cmocka_run_group_tests(tests, lab_open, lab_close);
+}
