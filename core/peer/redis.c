@@ -532,30 +532,43 @@ const char *redis_down_reason(const struct redis *r)
     return r->reason;
 }
 
-static size_t command_size(int argc, const char **argv, const size_t *argvlen)
+static int admit(const struct redis *r, size_t size)
 {
-    size_t size = 16;
-    for (int i = 0; i < argc; i++)
-        size += 16 + (argvlen != NULL ? argvlen[i] : strlen(argv[i]));
-    return size;
+    int err = 0;
+    if (r->options.subscriber)
+        PANIC("a command for a subscriber link");
+    if (r->state != REDIS_UP)
+        err = ERR_CLOSED;
+    else if (redis_pending_bytes(r) + size + sizeof(struct waiting) > r->options.max_pending_bytes)
+        err = ERR_BUDGET;
+    count_add(err < 0 ? COUNT_redis_refused : COUNT_redis_commands, 1);
+    return err;
 }
 
 int redis_command(struct redis *r, redis_answer *fn, void *arg, int argc, const char **argv,
                   const size_t *argvlen)
 {
-    if (r->options.subscriber)
-        PANIC("a command for a subscriber link");
-    int err = 0;
-    if (r->state != REDIS_UP)
-        err = ERR_CLOSED;
-    else if (redis_pending_bytes(r) + command_size(argc, argv, argvlen) > r->options.max_pending_bytes)
-        err = ERR_BUDGET;
-    count_add(err < 0 ? COUNT_redis_refused : COUNT_redis_commands, 1);
+    size_t size = 16;
+    for (int i = 0; i < argc; i++)
+        size += 16 + (argvlen != NULL ? argvlen[i] : strlen(argv[i]));
+    int err = admit(r, size);
     if (err < 0)
         return err;
     append_command(r, argc, argv, argvlen);
     push_waiting(r, fn, arg);
     recharge(r);
+    return 0;
+}
+
+int redis_command_text(struct redis *r, redis_answer *fn, void *arg, const char *text, size_t size)
+{
+    int err = admit(r, size);
+    if (err < 0)
+        return err;
+    buf_append(&r->out, text, size);
+    push_waiting(r, fn, arg);
+    recharge(r);
+    loop_at_turn_end(r->loop, &r->turn);
     return 0;
 }
 

@@ -62,3 +62,5 @@ void redis_subs_lose(struct redis_subs *t, const char *why);
 
 /* A command as the server reads it, behind what is in `out`. argvlen NULL: argv are strings. */
 void redis_format(struct buf *out, int argc, const char **argv, const size_t *argvlen);
+/* As redis_command, of one that redis_format has written. */
+int redis_command_text(struct redis *r, redis_answer *fn, void *arg, const char *text, size_t size);

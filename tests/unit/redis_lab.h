@@ -168,3 +168,92 @@ static void lab_loop_free(void)
     loop_free(loop);
     ev_loop_destroy(ev);
 }
+
+/* What the owner of a link has been told. */
+struct ear {
+    int ups, downs, subscribed, unsubscribed, messages;
+    uint64_t down_ns;
+    char reason[256], why[256], channel[64], payload[256];
+    size_t payload_size;
+};
+
+static void on_up(void *owner, uint64_t down_ns)
+{
+    struct ear *e = owner;
+    e->ups++;
+    e->down_ns = down_ns;
+}
+
+static void on_down(void *owner, const char *reason)
+{
+    struct ear *e = owner;
+    e->downs++;
+    snprintf(e->reason, sizeof e->reason, "%s", reason);
+}
+
+static void on_message(void *owner, struct slice channel, struct slice payload)
+{
+    struct ear *e = owner;
+    e->messages++;
+    snprintf(e->channel, sizeof e->channel, "%.*s", (int)channel.size, channel.at);
+    e->payload_size = payload.size;
+    memcpy(e->payload, payload.at, least(payload.size, sizeof e->payload));
+}
+
+static void on_subscribed(void *owner, struct slice channel, bool sharded)
+{
+    (void)channel, (void)sharded;
+    ((struct ear *)owner)->subscribed++;
+}
+
+static void on_unsubscribed(void *owner, struct slice channel, bool sharded, const char *why)
+{
+    struct ear *e = owner;
+    (void)channel, (void)sharded;
+    e->unsubscribed++;
+    snprintf(e->why, sizeof e->why, "%s", why);
+}
+
+static const struct redis_events ear_events = {on_up, on_down, on_message, on_subscribed, on_unsubscribed};
+
+/* The last answer, as text. */
+struct answer {
+    int count, lost;
+    int type;
+    long long integer;
+    char text[1024];
+    size_t size;
+};
+
+static void on_answer(void *arg, const redisReply *reply)
+{
+    struct answer *a = arg;
+    a->count++;
+    a->lost += reply == NULL;
+    if (reply == NULL)
+        return;
+    a->type = reply->type;
+    a->integer = reply->integer;
+    a->size = reply->str != NULL ? reply->len : 0;
+    memcpy(a->text, reply->str != NULL ? reply->str : "", least(a->size, sizeof a->text - 1));
+    a->text[least(a->size, sizeof a->text - 1)] = '\0';
+}
+
+#define WORDS(...)                                                                                           \
+    (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)), ((const char *[]){__VA_ARGS__})
+
+/* Sends the words and waits for the answer. */
+static struct answer said(struct redis *r, int argc, const char **argv)
+{
+    struct answer a = {0};
+    assert_int_equal(redis_command(r, on_answer, &a, argc, argv, NULL), 0);
+    assert_int_equal(a.count, 0); /* not before the loop goes on */
+    WAIT(a.count == 1);
+    return a;
+}
+
+#define NEEDS_REDIS()                                                                                        \
+    do {                                                                                                     \
+        if (!lab_has("redis-server"))                                                                        \
+            skip();                                                                                          \
+    } while (0)
