@@ -93,7 +93,7 @@ static void answer_unknown(struct redis *r)
 {
     while (r->ring_count > 0) {
         struct waiting w = take_waiting(r);
-        count_add(COUNT_redis_lost, 1);
+        count_add(COUNT_redis_lost, w.arg != r); /* else it is one of our own */
         if (w.fn != NULL)
             w.fn(w.arg, NULL);
     }
