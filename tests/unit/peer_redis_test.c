@@ -3,6 +3,8 @@
 
 #include "base/count.h"
 #include "base/err.h"
+#include "base/rng.h"
+#include "net/tls.h"
 #include "redis_lab.h"
 
 static struct server server;
@@ -321,6 +323,141 @@ static void freed_it_answers_with_null_even_in_a_callback(void **state)
     assert_int_equal(ear.downs, 0);
 }
 
+static void tls_where_the_certificate_is_trusted(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    char command[512], certificate[128], key[128], why[256], port[16];
+    if (!lab_has("openssl"))
+        skip();
+    snprintf(certificate, sizeof certificate, "%s/cert.pem", lab_directory);
+    snprintf(key, sizeof key, "%s/key.pem", lab_directory);
+    snprintf(
+        command, sizeof command,
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=lab "
+        "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout %s -out %s 2>/dev/null",
+        key, certificate);
+    assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c,concurrency-mt-unsafe) */
+    uint16_t secure = lab_free_port();
+    snprintf(port, sizeof port, "%u", secure);
+    struct server tls = {.extra = {"--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+                                   "--tls-auth-clients", "no"}};
+    lab_start(&tls);
+
+    struct redis_options o = options(&ear, false), sub = options(&other, true);
+    o.url.port = sub.url.port = secure;
+    o.url.secure = sub.url.secure = true;
+    struct redis *untold = redis_new(loop, &o);
+    WAIT(strcmp(ear.reason, "TLS: not set up") == 0);
+    redis_free(untold);
+
+    struct tls_options trusting = {.ca = "", .name = "localhost", .verify = true};
+    o.tls = tls_context_new(&trusting, why, sizeof why);
+    struct redis *wary = redis_new(loop, &o);
+    WAIT(strstr(ear.reason, "certificate verify failed") != NULL);
+    redis_free(wary);
+    tls_context_free(o.tls);
+
+    trusting.ca = certificate;
+    o.tls = sub.tls = tls_context_new(&trusting, why, sizeof why);
+    struct redis *r = redis_new(loop, &o), *s = redis_new(loop, &sub);
+    redis_subscribe(s, SLICE("c"), false);
+    WAIT(ear.ups == 1 && other.subscribed == 1);
+    static char big[1000000];
+    const char *argv[] = {"PUBLISH", "c", big};
+    const size_t size[] = {7, 1, sizeof big};
+    struct answer a = {0};
+    assert_int_equal(redis_command(r, on_answer, &a, 3, argv, size), 0);
+    WAIT(a.count == 1 && other.messages == 1);
+    assert_int_equal(other.payload_size, sizeof big);
+    redis_free(r);
+    redis_free(s);
+    tls_context_free(o.tls);
+    lab_kill(&tls);
+}
+
+/* A far end of the test's own, which says this to whoever connects. */
+static void greeted_with(const char *text, uint64_t timeout_ns)
+{
+    struct redis_options o = options(&ear, false);
+    int listening = sock_listen("127.0.0.1", 0, 16, 0), far = -1;
+    o.url.port = sock_port(listening);
+    o.connect_timeout_ns = timeout_ns;
+    ear = (struct ear){0};
+    struct redis *r = redis_new(loop, &o);
+    struct sock_options plain = {0};
+    struct in6_addr from;
+    WAIT((far = sock_accept(listening, &plain, &from)) >= 0);
+    assert_int_equal(send(far, text, strlen(text), 0), strlen(text));
+    WAIT(ear.downs == 1);
+    redis_free(r);
+    close(far);
+    close(listening);
+}
+
+static void what_is_no_redis_is_told(void **state)
+{
+    (void)state;
+    greeted_with("HTTP/1.1 400 Bad Request\r\n\r\n", 0);
+    assert_memory_equal(ear.reason, "protocol: ", 10);
+    greeted_with("+OK\r\n-LOADING Redis is loading the dataset in memory\r\n", 0);
+    assert_memory_equal(ear.reason, "LOADING ", 8);
+    greeted_with("+OK\r\n+PONG\r\n+OK\r\n", 0);
+    assert_string_equal(ear.reason, "protocol: an answer nobody waits for");
+    greeted_with("", 100 * NS_PER_MS);
+    assert_string_equal(ear.reason, "greeting took longer than 0.1 s");
+}
+
+static void a_reply_above_the_limit_ends_the_link(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis_options o = options(&ear, false);
+    struct answer a = {0};
+    o.max_reply_bytes = 1 << 20;
+    struct redis *r = redis_new(loop, &o);
+    WAIT(ear.ups == 1);
+    said(r, WORDS("SETRANGE", "big", "3000000", "x"));
+    assert_int_equal(redis_command(r, on_answer, &a, WORDS("GET", "big"), NULL), 0);
+    WAIT(ear.downs == 1 && a.count == 1);
+    assert_int_equal(a.lost, 1);
+    assert_string_equal(ear.reason, "protocol: a reply above the limit");
+    redis_free(r);
+}
+
+/* Whatever was said in whatever order, interrupted or not: in the end the server knows what is wanted. */
+static void any_sequence_ends_with_what_is_wanted(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    enum { CHANNELS = 40 };
+    bool wanted[CHANNELS] = {0};
+    struct rng rng;
+    rng_seed(&rng, 7);
+    struct redis *r = link_up(&ear, false), *sub = link_up(&other, true);
+    for (int step = 0; step < 4000; step++) {
+        char name[16];
+        uint64_t i = rng_next(&rng) % CHANNELS;
+        struct slice channel = {name, (size_t)snprintf(name, sizeof name, "c%d", (int)i)};
+        wanted[i] = rng_next(&rng) % 2;
+        if (wanted[i])
+            redis_subscribe(sub, channel, i % 2);
+        else
+            redis_unsubscribe(sub, channel, i % 2);
+        if (step % 500 == 499)
+            redis_command(r, NULL, NULL, WORDS("CLIENT", "KILL", "TYPE", "pubsub"), NULL);
+        if (rng_next(&rng) % 8 == 0)
+            ev_run(ev, EVRUN_ONCE);
+    }
+    for (int i = 0; i < CHANNELS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "c%d", i);
+        WAIT(said(r, WORDS(i % 2 ? "SPUBLISH" : "PUBLISH", name, "x")).integer == wanted[i]);
+    }
+    redis_free(r);
+    redis_free(sub);
+}
+
 static void nobody_there_is_told_once(void **state)
 {
     (void)state;
@@ -362,6 +499,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_killed_server_is_found_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(freed_it_answers_with_null_even_in_a_callback, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(tls_where_the_certificate_is_trusted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_redis_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reply_above_the_limit_ends_the_link, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(any_sequence_ends_with_what_is_wanted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_there_is_told_once, set_up, tear_down),
         cmocka_unit_test(the_wait_grows_to_five_seconds),
     };
