@@ -117,9 +117,10 @@ void redis_subs_want(struct redis_subs *t, struct slice channel, bool sharded)
     case SUB_OFF:
     case SUB_REFUSED: put_in(&t->todo, s, SUB_OFF); return;
     case SUB_ON:
-        if (!wanted) /* asked once more, so that it is confirmed once more */
-            put_in(&t->todo, s, SUB_OFF);
+        if (!wanted)
+            put_in(&t->todo, s, SUB_RENEW);
         return;
+    case SUB_RENEW:
     case SUB_ASKED:
     case SUB_LEAVING: return; /* the answer goes on from here */
     }
@@ -134,7 +135,8 @@ void redis_subs_unwant(struct redis_subs *t, struct slice channel, bool sharded)
     switch (s->state) {
     case SUB_OFF:
     case SUB_REFUSED: put_in(&t->trash, s, SUB_OFF); return;
-    case SUB_ON: list_append(&t->todo, &s->place); return;
+    case SUB_ON:
+    case SUB_RENEW: put_in(&t->todo, s, SUB_ON); return;
     case SUB_ASKED:
     case SUB_LEAVING: return;
     }

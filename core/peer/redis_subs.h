@@ -11,6 +11,7 @@ enum redis_sub_state {
     SUB_OFF,     /* the server does not know */
     SUB_ASKED,   /* told, not confirmed */
     SUB_ON,      /* confirmed */
+    SUB_RENEW,   /* confirmed, and to be so once more: it was unwanted for a moment */
     SUB_LEAVING, /* told to end it, not confirmed */
     SUB_REFUSED  /* the server said no, or has ended it */
 };

@@ -182,6 +182,30 @@ static void channels_are_heard_wherever_they_are(void **state)
     assert_string_equal(ear.channel, "c6");
 }
 
+static long long heard_at(int i)
+{
+    return said(at[i], WORDS("PUBLISH", "news", "x")).integer; /* a cluster's node counts its own clients */
+}
+
+static void a_channel_leaves_no_trace_where_it_was(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    int home = 0;
+    open_cluster(0);
+    redis_cluster_subscribe(cluster, SLICE("news"), false);
+    WAIT(ear.subscribed == 1);
+    while (heard_at(home) == 0)
+        assert_true(++home < MASTERS);
+    said(at[home], WORDS("CLIENT", "KILL", "TYPE", "normal"));
+    WAIT(ear.unsubscribed == 1 && ear.subscribed == 2 && ear.ups == 2);
+    WAIT(heard_at(home) == 0);
+    long long elsewhere = 0;
+    for (int i = 0; i < MASTERS; i++)
+        elsewhere += heard_at(i);
+    assert_int_equal(elsewhere, 1);
+}
+
 /* By hand, as redis-cli does it: with the key gone and the slot not yet given, the old node says -ASK. */
 static void a_slot_that_moves_is_followed(void **state)
 {
@@ -259,6 +283,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_single_server_has_all_slots, set_up_single, tear_down),
         cmocka_unit_test_setup_teardown(keys_go_to_the_node_of_their_slot, set_up, tear_down),
         cmocka_unit_test_setup_teardown(channels_are_heard_wherever_they_are, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_channel_leaves_no_trace_where_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_slot_that_moves_is_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_dead_nodes_replica_takes_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(freed_with_commands_under_way, set_up, tear_down),

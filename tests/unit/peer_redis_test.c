@@ -425,34 +425,47 @@ static void a_reply_above_the_limit_ends_the_link(void **state)
     redis_free(r);
 }
 
+enum { CHANNELS = 40, STRETCH = 100 };
+
+static struct slice channel_name(int i)
+{
+    static char name[16];
+    return (struct slice){name, (size_t)snprintf(name, sizeof name, "c%d", i)};
+}
+
+static void stretch(struct rng *rng, struct redis *sub, bool wanted[CHANNELS])
+{
+    for (int step = 0; step < STRETCH; step++) {
+        int i = (int)(rng_next(rng) % CHANNELS);
+        wanted[i] = rng_next(rng) % 2;
+        if (wanted[i])
+            redis_subscribe(sub, channel_name(i), i % 2);
+        else
+            redis_unsubscribe(sub, channel_name(i), i % 2);
+        if (rng_next(rng) % 8 == 0)
+            ev_run(ev, EVRUN_NOWAIT);
+    }
+}
+
 /* Whatever was said in whatever order, interrupted or not: in the end the server knows what is wanted. */
 static void any_sequence_ends_with_what_is_wanted(void **state)
 {
     (void)state;
     NEEDS_REDIS();
-    enum { CHANNELS = 40 };
     bool wanted[CHANNELS] = {0};
     struct rng rng;
     rng_seed(&rng, 7);
     struct redis *r = link_up(&ear, false), *sub = link_up(&other, true);
-    for (int step = 0; step < 4000; step++) {
-        char name[16];
-        uint64_t i = rng_next(&rng) % CHANNELS;
-        struct slice channel = {name, (size_t)snprintf(name, sizeof name, "c%d", (int)i)};
-        wanted[i] = rng_next(&rng) % 2;
-        if (wanted[i])
-            redis_subscribe(sub, channel, i % 2);
-        else
-            redis_unsubscribe(sub, channel, i % 2);
-        if (step % 500 == 499)
+    for (int round = 0; round < 100; round++) {
+        stretch(&rng, sub, wanted);
+        if (round % 10 == 5) {
             redis_command(r, NULL, NULL, WORDS("CLIENT", "KILL", "TYPE", "pubsub"), NULL);
-        if (rng_next(&rng) % 8 == 0)
-            ev_run(ev, EVRUN_ONCE);
-    }
-    for (int i = 0; i < CHANNELS; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "c%d", i);
-        WAIT(said(r, WORDS(i % 2 ? "SPUBLISH" : "PUBLISH", name, "x")).integer == wanted[i]);
+            stretch(&rng, sub, wanted);
+            WAIT(other.ups == round / 10 + 2);
+        }
+        for (int i = 0; i < CHANNELS; i++)
+            WAIT(said(r, WORDS(i % 2 ? "SPUBLISH" : "PUBLISH", channel_name(i).at, "x")).integer ==
+                 wanted[i]);
     }
     redis_free(r);
     redis_free(sub);
