@@ -222,7 +222,7 @@ bool redis_map_all_up(struct redis_map *m)
 void redis_map_doubt(struct redis_map *m)
 {
     uint64_t since_ns = loop_now_ns(m->loop) - m->asked_ns;
-    m->stale |= m->kind == MAP_SLOTS && since_ns >= 2 * REDIS_MAP_AGAIN_MS * NS_PER_MS;
+    m->stale |= m->kind == MAP_SLOTS && since_ns >= REDIS_MAP_AGAIN_MS * NS_PER_MS * 2;
 }
 
 struct redis *redis_map_subscriber(struct redis_node *n)
