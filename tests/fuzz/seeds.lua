@@ -45,6 +45,10 @@ local seeds = {
   },
   close = { "", "\3\xe8bye", "\x0f\xa0\u{20ac}" },
   url = { "ws://a.example", "wss://a.example:9443/path?query=1", "ws://[::1]:80/", "ws://127.0.0.1:8080/?a" },
+  replay_id = {
+    "1f2e3d4c:17", "1f2e3d4c:17\nhello", "-\nhello", [[{"wsb":"ack","n":1,"id":"1f2e3d4c:18"}]],
+    [[{"wsb":"nack","n":2}]], [[{"wsb":"recovered","recovered":true,"epoch":"1f2e3d4c","offset":17}]],
+  },
 }
 
 for i, seed in ipairs(assert(seeds[target], target)) do
