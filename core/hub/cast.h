@@ -15,6 +15,8 @@ struct cast {
     bool text;
     uint64_t key;    /* what `conflate` compares: the publisher's key, or the topic */
     uint64_t now_ns; /* when it was published */
+    uint64_t offset; /* its number in the topic's history, 0: none */
+    uint64_t sender; /* who published it, in the owner's numbers, and is not to get it; 0: nobody */
     /* Encodes payload as this format, one reference to the caller. Given by whoever owns the wire. */
     struct blob *(*encode)(const struct cast *, unsigned format);
     void *owner;                      /* encode's own */

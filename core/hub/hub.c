@@ -143,6 +143,11 @@ uint32_t hub_publish(struct hub *h, struct slice topic, struct cast *cast, const
     return t ? hub_publish_to(h, t, cast, except) : 0;
 }
 
+struct slice hub_topic_name(const struct topic *t)
+{
+    return t->name;
+}
+
 uint32_t hub_members(const struct hub *h, struct slice topic)
 {
     const struct topic *t = topic_find(h, topic);

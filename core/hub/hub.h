@@ -21,4 +21,6 @@ void hub_leave(struct hub *h, struct member *m);
 uint32_t hub_publish(struct hub *h, struct slice topic, struct cast *cast, const struct member *except);
 /* The same for a topic that a member of it names by its own pointer: no look-up. */
 uint32_t hub_publish_to(struct hub *h, struct topic *t, struct cast *cast, const struct member *except);
+/* Valid while the topic has members. */
+struct slice hub_topic_name(const struct topic *t);
 uint32_t hub_members(const struct hub *h, struct slice topic);

@@ -69,6 +69,12 @@ void gap_note(struct sendq *q, bool at_front, uint32_t dropped, uint64_t now_ns)
         sendq_push(q, notice);
 }
 
+size_t gap_write(char *at, uint64_t dropped)
+{
+    write_number((uint8_t *)at, dropped);
+    return PAYLOAD_SIZE;
+}
+
 uint64_t gap_read(const struct message *message)
 {
     if (message->kind != MESSAGE_TEXT || message->size != PAYLOAD_SIZE)

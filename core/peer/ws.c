@@ -29,6 +29,7 @@ struct ws {
     struct link link; /* in shared->open or shared->closing */
     struct ws_shared *shared;
     struct address *address;
+    void *held; /* see ws_hold */
     uint64_t key;
     uint64_t heard_ns;   /* when anything was last received */
     uint64_t spoke_ns;   /* when a message was last received */
@@ -99,10 +100,14 @@ static void leave_open(struct ws *w)
 {
     if (w->state != WS_OPEN)
         return;
+    void *held = w->held;
     hub_leave(w->shared->hub, &w->member);
     set_slow(w, false);
     w->shared->open_count--;
     count_sub(COUNT_connections_open, 1);
+    w->held = NULL;
+    if (held != NULL)
+        w->shared->left(w->shared, held);
 }
 
 /* What has not begun to leave will not be delivered. */
@@ -265,7 +270,7 @@ static struct blob *frame_of(struct ws *w, struct cast *cast)
 static void deliver(struct member *m, struct cast *cast)
 {
     struct ws *w = LIST_OF(m, struct ws, member);
-    if (w->state != WS_OPEN)
+    if (w->state != WS_OPEN || (w->held != NULL && !w->shared->wants(w->shared, w, cast)))
         return;
     struct blob *frame = frame_of(w, cast);
     if (admit(w, cast, frame->size)) {
@@ -480,7 +485,9 @@ struct ws *ws_open(struct ws_shared *shared, const struct ws_start *start)
     conn_open(&w->conn, shared->loop, start->stream, true, ready);
     conn_compress(&w->conn, &start->deflate);
     list_append(&shared->open, &w->link);
-    hub_join(shared->hub, start->topic, &w->member);
+    w->held = start->held;
+    if (w->held == NULL)
+        hub_join(shared->hub, start->topic, &w->member);
     shared->open_count++;
     count_add(COUNT_connections_open, 1);
     if (start->turned_away < 0)
@@ -488,6 +495,33 @@ struct ws *ws_open(struct ws_shared *shared, const struct ws_start *start)
     if (start->rest_size > 0)
         settle_receive(w, conn_take(&w->conn, start->rest, start->rest_size, &shared->limits, got));
     return w;
+}
+
+void ws_hold(struct ws *w, void *held)
+{
+    w->held = held;
+}
+
+void *ws_held(const struct ws *w)
+{
+    return w->held;
+}
+
+void ws_join(struct ws *w, struct slice topic)
+{
+    if (w->state == WS_OPEN)
+        hub_join(w->shared->hub, topic, &w->member);
+}
+
+void ws_send(struct ws *w, struct cast *cast)
+{
+    deliver(&w->member, cast);
+}
+
+bool ws_has_room(const struct ws *w, double part)
+{
+    double mark = (double)w->shared->policy.mark;
+    return mark == 0 || (double)w->conn.out.bytes < mark * part;
 }
 
 struct member *ws_member(struct ws *w)

@@ -43,6 +43,11 @@ struct ws_shared {
     uint64_t ping_timeout_ns;
     /* Over which clients that are closed with 1012 or 1013 are told to come back; 0: they are told why. */
     uint64_t reconnect_window_ns;
+    /* Whether what somebody holds for a connection (ws_hold) lets the cast through; NULL: nobody holds
+     * anything. It may let go of the connection meanwhile. */
+    bool (*wants)(struct ws_shared *, struct ws *, const struct cast *);
+    /* The connection holds it no longer: it does not receive any more. */
+    void (*left)(struct ws_shared *, void *held);
     /* A text or binary message of this client. */
     void (*message)(struct ws_shared *, struct ws *, const struct message *);
 };
@@ -59,11 +64,22 @@ struct ws_start {
     struct deflate_terms deflate;
     uint8_t *rest; /* bytes that came behind the head */
     size_t rest_size;
+    void *held;      /* not NULL: as ws_hold, and it joins the topic by ws_join only */
     int turned_away; /* 0, or the ERR_ to close it with before any of that is heard */
 };
 
 /* Subscribes it to the topic. It frees itself, at the end of this turn at the earliest. */
 struct ws *ws_open(struct ws_shared *shared, const struct ws_start *start);
+
+/* What the owner of the server keeps for this connection, NULL: nothing. */
+void ws_hold(struct ws *w, void *held);
+void *ws_held(const struct ws *w);
+/* Into the topic, while it is OPEN. */
+void ws_join(struct ws *w, struct slice topic);
+/* Hands it a cast of its own, through the mark as any. */
+void ws_send(struct ws *w, struct cast *cast);
+/* Whether less than `part` of the mark is queued; true without a mark. */
+bool ws_has_room(const struct ws *w, double part);
 
 struct member *ws_member(struct ws *w);
 uint64_t ws_key(const struct ws *w);

@@ -3,6 +3,7 @@
  *     SERVING -> LEAVING (drain or stop: no door, closes under way) -> done() */
 #include "role/config.h"
 #include "role/feed.h"
+#include "role/relay.h"
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
@@ -16,6 +17,7 @@
 #include "wire/http1.h"
 #include "wire/message.h"
 #include "wire/origin.h"
+#include "wire/redis_url.h"
 #include "wire/token.h"
 #include "wire/upgrade.h"
 #include "wsb.h"
@@ -42,6 +44,9 @@ struct wsb_server {
     struct deflaters deflaters;
     struct address_table *addresses;
     struct tls_context *tls; /* NULL: plain */
+    struct relay_owner relay_owner;
+    struct relay *relay;           /* NULL: alone */
+    struct tls_context *redis_tls; /* NULL: plain */
     struct door_owner door_owner;
     struct door_config door_config;
     struct door *door;
@@ -72,10 +77,54 @@ static struct blob *encode(const struct cast *cast, unsigned format)
     return frame;
 }
 
+static struct cast cast_of(struct wsb_server *s, struct slice payload, bool text)
+{
+    return (struct cast){
+        .payload = payload, .text = text, .now_ns = loop_now_ns(s->loop), .encode = encode, .owner = s};
+}
+
+static void on_relay(struct relay_owner *owner, const struct relay_message *m)
+{
+    struct wsb_server *s = LIST_OF(owner, struct wsb_server, relay_owner);
+    struct cast cast = cast_of(s, m->payload, m->text);
+    cast.key = cast_key(m->topic);
+    cast.offset = m->offset;
+    cast.sender = m->sender;
+    hub_publish(s->hub, m->topic, &cast, m->except);
+    cast_done(&cast);
+}
+
+static void on_relay_one(struct relay_owner *owner, struct ws *to, struct slice payload, bool text)
+{
+    struct cast cast = cast_of(LIST_OF(owner, struct wsb_server, relay_owner), payload, text);
+    ws_send(to, &cast);
+    cast_done(&cast);
+}
+
+static bool wants(struct ws_shared *shared, struct ws *w, const struct cast *cast)
+{
+    (void)shared;
+    return relay_wants(ws_held(w), cast);
+}
+
+static void left(struct ws_shared *shared, void *held)
+{
+    (void)shared;
+    relay_left(held);
+}
+
 static void on_message(struct ws_shared *shared, struct ws *from, const struct message *message)
 {
     struct wsb_server *s = LIST_OF(shared, struct wsb_server, shared);
     struct member *member = ws_member(from);
+    if (s->relay != NULL) {
+        struct slice payload = {(const char *)message->at, message->size};
+        count_add(COUNT_messages_published, 1);
+        relay_publish(s->relay,
+                      member->topic != NULL ? hub_topic_name(member->topic) : relay_topic_of(ws_held(from)),
+                      payload, message->kind == MESSAGE_TEXT, from);
+        return;
+    }
     struct cast cast = {.payload = {(const char *)message->at, message->size},
                         .text = message->kind == MESSAGE_TEXT,
                         .key = ws_key(from),
@@ -96,6 +145,10 @@ static uint32_t publish(struct wsb_server *s, struct slice topic, struct slice p
                         .encode = encode,
                         .owner = s};
     count_add(COUNT_messages_published, 1);
+    if (s->relay != NULL) {
+        relay_publish(s->relay, topic, payload, true, NULL);
+        return hub_members(s->hub, topic);
+    }
     uint32_t handed = hub_publish(s->hub, topic, &cast, NULL);
     cast_done(&cast);
     return handed;
@@ -171,8 +224,13 @@ static void enter(struct door_owner *owner, const struct arrival *a)
         .rest_size = a->rest_size,
         .turned_away = a->turned_away,
     };
+    start.held = s->relay != NULL ? relay_arrive(s->relay, a->path, a->query) : NULL;
     struct ws *w = ws_open(&s->shared, &start);
     welcome(s, ws_member(w));
+    if (start.held != NULL)
+        relay_begin(start.held, w);
+    else if (s->relay != NULL)
+        relay_want(s->relay, a->path);
 }
 
 /* What the other rooms see of the options. */
@@ -257,6 +315,8 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     (void)loop, (void)events;
     struct wsb_server *s = timer->data;
     schedule_tick(s);
+    if (s->relay != NULL)
+        relay_tick(s->relay);
     ws_expire(&s->shared);
     sample(s);
     door_tick(s->door);
@@ -284,57 +344,6 @@ static int listen_at(struct wsb_server *s, char *why, size_t why_size)
     return fd;
 }
 
-static bool check(const struct server_config *c, char *why, size_t why_size)
-{
-    const struct {
-        const char *name;
-        uint64_t value, least, most;
-    } bounds[] = {
-        {"port", c->port, 0, UINT16_MAX},
-        {"backlog", c->backlog, 1, INT32_MAX},
-        {"max_connections", c->max_connections, 1, UINT32_MAX},
-        {"max_head", c->max_head, 1, INT32_MAX},
-        {"max_message", c->max_message, 1, UINT32_MAX / 2},
-        {"max_fragments", c->max_fragments, 0, UINT32_MAX},
-        {"max_headers", c->max_headers, 1, HTTP1_HEADERS_MAX},
-        {"max_per_address", c->max_per_address, 0, UINT32_MAX},
-        {"max_handshakes", c->max_handshakes, 1, UINT32_MAX},
-        {"auth_slots", c->auth_slots, 1, UINT32_MAX},
-        {"welcome_size", c->welcome_size, 0, UINT32_MAX},
-        {"deflate_bits", c->deflate_bits, DEFLATE_BITS_MIN, DEFLATE_BITS_MAX},
-        {"tls_timeout", c->tls_timeout, 1, INT64_MAX},
-        {"message_timeout", c->message_timeout, 1, INT64_MAX},
-        {"handshake_timeout", c->handshake_timeout, 1, INT64_MAX},
-        {"feed_size", c->feed_size, STAMP_SIZE, UINT32_MAX / 2},
-        {"feed_keys", c->feed_keys, 1, UINT32_MAX},
-    };
-    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++) {
-        if (bounds[i].value >= bounds[i].least && bounds[i].value <= bounds[i].most)
-            continue;
-        snprintf(why, why_size, "%s: %llu is not accepted; give %llu to %llu", bounds[i].name,
-                 (unsigned long long)bounds[i].value, (unsigned long long)bounds[i].least,
-                 (unsigned long long)bounds[i].most);
-        return false;
-    }
-    if (c->path.at[0] != '\0' && c->path.at[0] != '/') {
-        snprintf(why, why_size, "path: '%s' is not accepted; give one that begins with /", c->path.at);
-        return false;
-    }
-    if (!upgrade_subprotocols_valid(c->subprotocols.at)) {
-        snprintf(why, why_size, "subprotocols: '%s' is not accepted; give distinct tokens, comma-separated",
-                 c->subprotocols.at);
-        return false;
-    }
-    if (!origin_list_valid(c->origins.at)) {
-        snprintf(why, why_size,
-                 "origins: '%s' is not accepted; give scheme://host[:port], null or absent, "
-                 "comma-separated",
-                 c->origins.at);
-        return false;
-    }
-    return true;
-}
-
 /* 0 also without TLS. */
 static int prepare_tls(struct wsb_server *s, char *why, size_t why_size)
 {
@@ -352,6 +361,37 @@ static int prepare_tls(struct wsb_server *s, char *why, size_t why_size)
     return s->tls != NULL ? 0 : ERR_TLS;
 }
 
+/* 0 also without Redis. */
+static int prepare_relay(struct wsb_server *s, char *why, size_t why_size)
+{
+    const struct server_config *c = &s->config;
+    struct redis_url url;
+    struct relay_options options = {.loop = s->loop,
+                                    .hub = s->hub,
+                                    .owner = &s->relay_owner,
+                                    .url = c->redis.at,
+                                    .prefix = c->redis_prefix.at,
+                                    .sharded = c->redis_sharded,
+                                    .echo = c->echo,
+                                    .history = c->history,
+                                    .replay_rate = c->replay_rate,
+                                    .bug = (enum relay_bug)c->testing_bug};
+    if (c->redis.at[0] == '\0')
+        return 0;
+    if (redis_url_parse(c->redis.at, &url, why, why_size) == 0 && url.secure) {
+        struct tls_options tls = {.ca = c->redis_ca.at, .name = url.host, .verify = true, .resume = true};
+        s->redis_tls = tls_context_new(&tls, why, why_size);
+        if (s->redis_tls == NULL)
+            return ERR_TLS;
+    }
+    s->relay_owner = (struct relay_owner){on_relay, on_relay_one};
+    s->shared.wants = wants;
+    s->shared.left = left;
+    options.tls = s->redis_tls;
+    s->relay = relay_new(&options, why, why_size);
+    return s->relay != NULL ? 0 : ERR_OPTION_VALUE;
+}
+
 static void choose_feed_topic(struct server_config *c)
 {
     if (c->feed_topic.at[0] == '\0')
@@ -366,7 +406,7 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
     struct wsb_server *s = mem_zero(sizeof *s);
     config_defaults(ROLE_SERVER, &s->config);
     if (config_set_all(ROLE_SERVER, &s->config, settings, false, why, why_size) < 0 ||
-        !check(&s->config, why, why_size))
+        !config_check_server(&s->config, why, why_size))
         goto failed;
     choose_feed_topic(&s->config);
     if (prepare_tls(s, why, why_size) < 0)
@@ -384,6 +424,8 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
         snprintf(why, why_size, "timerfd_create: %s", strerror(errno));
         goto no_feed;
     }
+    if (prepare_relay(s, why, why_size) < 0)
+        goto no_door;
     int fd = listen_at(s, why, why_size);
     if (fd < 0)
         goto no_door;
@@ -404,12 +446,14 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
     schedule_tick(s);
     return s;
 no_door:
+    relay_free(s->relay);
     feed_free(s->feed);
 no_feed:
     hub_free(s->hub);
     loop_free(s->loop);
     address_table_free(s->addresses);
     tls_context_free(s->tls);
+    tls_context_free(s->redis_tls);
 failed:
     free(s);
     return NULL;
@@ -426,7 +470,7 @@ int wsb_server_set(struct wsb_server *s, const char *const *settings, char *why,
     int err = config_set_all(ROLE_SERVER, &trial, settings, true, why, why_size);
     if (err < 0)
         return err;
-    if (!check(&trial, why, why_size))
+    if (!config_check_server(&trial, why, why_size))
         return ERR_OPTION_VALUE;
     s->config = trial;
     apply(s);
@@ -494,10 +538,12 @@ void wsb_server_free(struct wsb_server *s)
     door_free(s->door);
     ws_reset_all(&s->shared);
     cast_done(&s->welcome);
+    relay_free(s->relay);
     loop_free(s->loop);
     hub_free(s->hub);
     address_table_free(s->addresses);
     tls_context_free(s->tls);
+    tls_context_free(s->redis_tls);
     deflaters_free(&s->deflaters);
     free(s);
 }

@@ -1,0 +1,340 @@
+/* What a server with a history knows of a client while there is something to know: what it has missed, what
+ * it must not get twice, who it is as a publisher. */
+#include "role/relay_topic.h"
+
+#include "base/clock.h"
+#include "base/count.h"
+#include "peer/ws.h"
+#include "wire/http1.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A client's replay goes on when less than this part of the mark is queued. */
+static const double ROOM = 0.5;
+
+enum place_state { PLACE_WAITING, PLACE_READING, PLACE_JOINED };
+
+struct place {
+    struct relay_topic *topic;
+    struct ws *ws;    /* NULL before relay_begin and after relay_left */
+    struct link link; /* in topic->waiting, topic->joined or relay->pacing */
+    enum place_state state;
+    bool came_back; /* it said what it has */
+    bool told;      /* it knows whether it recovers */
+    bool acks;
+    struct replay_id has; /* the last message it has */
+    uint64_t skip_to;     /* live messages up to there it has had */
+    uint64_t serial;      /* as a sender, 0 while it has published nothing */
+    uint64_t published;
+    struct meter meter;
+    unsigned refs; /* its connection, its creator, and commands under way */
+};
+
+static struct place *place_new(struct relay_topic *t, unsigned refs)
+{
+    struct place *p = mem_zero(sizeof *p);
+    p->topic = t;
+    p->refs = refs;
+    link_init(&p->link);
+    t->refs++;
+    return p;
+}
+
+void place_release(struct place *p)
+{
+    if (--p->refs > 0)
+        return;
+    link_remove(&p->link);
+    p->topic->refs--;
+    free(p);
+}
+
+static void send_notice(struct place *p, const char *text, size_t size)
+{
+    const struct relay_options *o = &p->topic->relay->options;
+    o->owner->send(o->owner, p->ws, (struct slice){text, size}, true);
+}
+
+static void tell(struct place *p, bool recovered)
+{
+    char text[REPLAY_NOTICE_SIZE];
+    struct replay_recovered notice = {recovered, p->topic->at};
+    if (p->told || p->ws == NULL)
+        return;
+    p->told = true;
+    if (p->came_back)
+        count_add(recovered ? COUNT_replays : COUNT_replays_refused, 1);
+    if (notice.at.epoch[0] == '\0')
+        snprintf(notice.at.epoch, sizeof notice.at.epoch, "%08x", 0U);
+    send_notice(p, text, replay_recovered_write(&notice, text));
+}
+
+/* From now on live messages reach it. */
+static void join(struct place *p)
+{
+    struct relay_topic *t = p->topic;
+    if (p->ws == NULL)
+        return; /* it was evicted by what it was just sent */
+    p->state = PLACE_JOINED;
+    p->skip_to = p->has.offset > t->at.offset ? p->has.offset : 0;
+    list_append(&t->joined, &p->link);
+    ws_join(p->ws, t->name);
+}
+
+void place_answer(struct place *p, uint64_t n, const struct replay_id *id)
+{
+    char text[REPLAY_NOTICE_SIZE];
+    struct replay_ack ack = {.stored = id != NULL, .n = n};
+    if (id != NULL)
+        ack.id = *id;
+    if (p->ws != NULL && p->acks)
+        send_notice(p, text, replay_ack_write(&ack, text));
+}
+
+struct place *place_publisher(struct relay_topic *t, struct ws *from)
+{
+    struct place *p = ws_held(from);
+    if (p == NULL) {
+        p = place_new(t, 1);
+        p->state = PLACE_JOINED;
+        p->told = true;
+        list_append(&t->joined, &p->link);
+        ws_hold(from, p);
+    }
+    p->ws = from; /* it may publish before relay_begin */
+    if (p->serial == 0)
+        p->serial = ++t->relay->serials;
+    return p;
+}
+
+/* Sends what was read; false when something before it is gone. */
+uint64_t place_serial(const struct place *p)
+{
+    return p->serial;
+}
+
+uint64_t place_next(struct place *p)
+{
+    p->refs++;
+    return ++p->published;
+}
+
+static bool replay(struct place *p, const redisReply *entries, const struct replay_id *stands)
+{
+    const struct relay_options *o = &p->topic->relay->options;
+    struct buf out = {0};
+    struct replay_entry e;
+    if (entries->elements == 0 && stands->offset > p->has.offset)
+        return false;
+    for (size_t i = 0; i < entries->elements && p->ws != NULL; i++) {
+        if (!replay_parse_entry(entries->element[i], &e))
+            continue;
+        if (i == 0 && replay_trimmed(p->topic, p->has.offset, e.offset))
+            break;
+        tell(p, true);
+        p->has.offset = e.offset;
+        struct slice payload = replay_with_id(&p->has, e.body, &out);
+        if (p->ws != NULL)
+            o->owner->send(o->owner, p->ws, payload, e.text);
+        count_add(COUNT_replay_messages, 1);
+    }
+    buf_free(&out);
+    meter_take(&p->meter, o->replay_rate, (double)entries->elements, loop_now_ns(o->loop));
+    return p->told || p->ws == NULL;
+}
+
+static void refuse(struct place *p)
+{
+    tell(p, false);
+    p->has = p->topic->at;
+    join(p);
+}
+
+static void wait_for_topic(struct place *p)
+{
+    p->state = PLACE_WAITING;
+    list_append(&p->topic->waiting, &p->link);
+}
+
+/* Trimmed, or the history begun anew, while it was reading: it is told once more, when it is known where the
+ * topic stands. */
+static void refuse_again(struct place *p)
+{
+    p->told = false;
+    p->has.epoch[0] = '\0';
+    wait_for_topic(p);
+    if (p->topic->state == TOPIC_LIVE)
+        refuse(p);
+}
+
+static void step(struct place *p);
+
+static void on_read(void *arg, const redisReply *reply)
+{
+    struct place *p = arg;
+    struct relay_topic *t = p->topic;
+    const redisReply *entries;
+    struct replay_id stands;
+    if (p->ws == NULL) {
+        place_release(p);
+        return;
+    }
+    if (!replay_parse_read(reply, &stands, &entries)) {
+        wait_for_topic(p);
+    } else if (!replay_id_same_epoch(&stands, &p->has) || !replay(p, entries, &stands)) {
+        if (t->state == TOPIC_LIVE && !p->told)
+            refuse(p);
+        else
+            refuse_again(p);
+    } else if (p->ws != NULL) {
+        p->state = PLACE_WAITING;
+        list_append(&t->relay->pacing, &p->link);
+        if (t->relay->options.bug != RELAY_LISTENER_RACE)
+            step(p);
+    }
+    place_release(p);
+}
+
+static bool may_go_on(const struct place *p)
+{
+    const struct relay_options *o = &p->topic->relay->options;
+    return meter_wait_ns(&p->meter, o->replay_rate, NS_PER_S, loop_now_ns(o->loop)) == 0 &&
+           ws_has_room(p->ws, ROOM);
+}
+
+/* One step of a place that waits, when its topic is LIVE: in, refused, or one more read. */
+static void step(struct place *p)
+{
+    struct relay_topic *t = p->topic;
+    if (t->state != TOPIC_LIVE) {
+        wait_for_topic(p);
+        return;
+    }
+    if (!p->came_back) {
+        p->has = t->at;
+        tell(p, true);
+    }
+    if (!replay_id_same_epoch(&p->has, &t->at) ||
+        (p->has.offset > t->at.offset && p->has.offset > t->seen && !p->told)) {
+        refuse(p);
+    } else if (p->has.offset >= t->at.offset) {
+        tell(p, true);
+        join(p);
+    } else if (may_go_on(p) && replay_read(t, p->has.offset + 1, on_read, p) == 0) {
+        p->refs++;
+        p->state = PLACE_READING;
+        link_remove(&p->link);
+    } else {
+        list_append(&t->relay->pacing, &p->link);
+    }
+}
+
+/* As step, but the race that a checker has to find: what came between the read and this moment is forgotten.
+ */
+static void step_carelessly(struct place *p)
+{
+    if (p->told && p->topic->state == TOPIC_LIVE)
+        join(p);
+    else
+        step(p);
+}
+
+void place_pace(struct relay *r)
+{
+    struct link due;
+    struct link *at;
+    link_init(&due);
+    while ((at = list_take(&r->pacing)) != NULL)
+        list_append(&due, at);
+    while ((at = list_take(&due)) != NULL) {
+        struct place *p = LIST_OF(at, struct place, link);
+        p->refs++; /* what it is sent may be too much for its queue, and end it */
+        if (r->options.bug == RELAY_LISTENER_RACE)
+            step_carelessly(p);
+        else
+            step(p);
+        place_release(p);
+    }
+}
+
+/* Redis is away: live messages from here, whatever it has missed. */
+static void join_blindly(struct place *p)
+{
+    const struct replay_id *at = &p->topic->at;
+    tell(p, p->came_back && replay_id_same_epoch(&p->has, at) && p->has.offset == at->offset);
+    p->has = *at;
+    join(p);
+}
+
+void place_admit(struct relay_topic *t, bool live)
+{
+    struct link *at;
+    struct link due;
+    link_init(&due);
+    while ((at = list_take(&t->waiting)) != NULL)
+        list_append(&due, at);
+    while ((at = list_take(&due)) != NULL) {
+        struct place *p = LIST_OF(at, struct place, link);
+        p->refs++;
+        if (live)
+            step(p);
+        else
+            join_blindly(p);
+        place_release(p);
+    }
+}
+
+struct place *relay_arrive(struct relay *r, struct slice topic, struct slice query)
+{
+    if (r->options.history == 0)
+        return NULL;
+    struct relay_topic *t = relay_topic(r, topic);
+    struct place *p = place_new(t, 2); /* the connection's, and the caller's until relay_begin */
+    struct slice since = http1_query_value(query, "since");
+    p->came_back = since.at != NULL && replay_id_parse(since, &p->has) == 0;
+    p->acks = slice_is(http1_query_value(query, "acks"), "1");
+    t->wanted_ns = loop_now_ns(r->options.loop);
+    return p;
+}
+
+void relay_begin(struct place *p, struct ws *w)
+{
+    bool here = p->refs == 2;
+    if (here) {
+        p->ws = w;
+        step(p);
+    }
+    place_release(p);
+}
+
+void relay_left(struct place *p)
+{
+    p->ws = NULL;
+    link_remove(&p->link);
+    place_release(p);
+}
+
+void place_forget(struct relay_topic *t)
+{
+    for (struct link *at = t->joined.next; at != &t->joined; at = at->next)
+        LIST_OF(at, struct place, link)->skip_to = 0;
+}
+
+struct slice relay_topic_of(const struct place *p)
+{
+    return p->topic->name;
+}
+
+bool relay_wants(struct place *p, const struct cast *cast)
+{
+    if (p->serial != 0 && cast->sender == p->serial)
+        return false;
+    if (cast->offset > 0 && cast->offset <= p->skip_to)
+        return false;
+    if (cast->offset > 0 && p->serial == 0 && !p->acks && p->refs == 1) {
+        ws_hold(p->ws, NULL); /* there is nothing left to know */
+        relay_left(p);
+    }
+    return true;
+}
