@@ -146,6 +146,7 @@ local wsb = {}
 --   ctx:await_open(cohort, 0.95, "20s")   waits until so many of its clients are open; whether they were
 --   ctx:record("name", 12)     a figure of the script's own: recorded{name:NAME} in thresholds and tables
 --   ctx:measure_capacity(500)  handshakes a second that the server takes when so many come at once
+--   ctx:redis { ... }          starts a Redis of the run's own (wsb.RedisOptions), or takes ctx.opt.redis
 --   ctx:say "text"             a line of progress
 --   ctx:until_signal()         for a command: waits for ^C
 --
@@ -155,6 +156,12 @@ local wsb = {}
 --   ctx.server:kill()          as a crash would
 --   ctx.server:restart()       after kill, stop or drain: again on the same port; its counters go on
 --   ctx.server:alive()         whether it runs; :pid(), :counts() (every server counter by name), .url, .port
+--
+-- What ctx:redis returns has .url and .prefix for the server's options, :command("INFO"), its answer or nil
+-- and why, :info() by name, :memory() in bytes, :cpu() in seconds; .nodes are those of a cluster. A private
+-- one can be hurt: :kill(), :restart(), :pause() and :resume() (it stands still, its connections open). One
+-- that the option `redis` names is only used: hurting it, or asking more than INFO, PING and PUBSUB, ends
+-- with status 69.
 --
 -- What ctx:dial returns raises nothing; its waits take seconds (3) and return nil and why: "timeout", "end",
 -- "reset". `changes` are headers by name, false leaves one out.
@@ -174,6 +181,12 @@ local wsb = {}
 ---@class wsb.Serve
 ---@field name string?                    of a second server, and all after it
 ---@field memory_limit (string|number)?   the server is killed above it: a cgroup where one can be had
+
+---A Redis 7 on a free port of this machine, which writes nothing outside of a directory that ends with it.
+---@class wsb.RedisOptions
+---@field cluster integer?       so many nodes that are a cluster; 3 or more
+---@field persistent boolean?    keeps its data over kill and restart
+---@field output_buffer string?  its client-output-buffer-limit, such as "pubsub 1mb 512kb 5"
 
 ---Takes every swarm option beside these. Clients come back when `reconnect` says how: a policy of config.def,
 ---one of wsb.policies, or a function(attempt, previous, code) that returns the seconds to wait, nil to give

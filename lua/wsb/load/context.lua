@@ -8,6 +8,7 @@ local errors = require "wsb.base.errors"
 local foreign = require "wsb.load.foreign"
 local network = require "wsb.load.network"
 local raw = require "wsb.load.raw"
+local redis = require "wsb.load.redis"
 local server = require "wsb.load.server"
 local suggest = require "wsb.command.suggest"
 local task = require "wsb.base.task"
@@ -34,6 +35,7 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field faults {label: string, from_s: number, to_s: number?}[]  of ctx:fault, on the clock of the load
 ---@field before_fault table?         what had been counted when the first of them began
 ---@field network wsb.Network?        of an experiment that asks for one of its own
+---@field redises wsb.Redis[]         of ctx:redis
 ---@field recorded table<string, number>   figures of the script's own
 ---@field capacity number?            handshakes a second, after ctx:measure_capacity
 ---@field private how table
@@ -46,6 +48,7 @@ Context.__index = Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
     seed = how.seed or 1, servers = {}, cohorts = {}, publishers = {}, doubts = {}, faults = {},
+    redises = {},
     recorded = {}, how = how, used = {}, dialled = {}, tls_of = {}, workers = 0, connections = 0,
     probes = 0 }, Context)
 end
@@ -361,6 +364,34 @@ function Context:dial(url, how)
   return client
 end
 
+---Starts a Redis of the run's own, which ends with it; or takes the one that the script's option `redis`
+---names, which is only used. See wsb.Redis.
+---@param options? wsb.RedisOptions
+---@return wsb.Redis
+---@async
+function Context:redis(options)
+  local taken, rest = take(options or {}, "ctx:redis",
+    { cluster = "any", persistent = "any", output_buffer = "any" })
+  local unknown = next(rest)
+  if unknown then
+    errors.raise(errors.SCRIPT, "ctx:redis.%s: no such field: %s", unknown,
+      suggest.remedy(tostring(unknown), { "cluster", "persistent", "output_buffer" }))
+  end
+  local nodes = taken.cluster
+  if nodes and (math.type(nodes) ~= "integer" or nodes < 3) then
+    errors.refuse("ctx:redis.cluster", nodes, "3 nodes or more")
+  end
+  local url = self.opt.redis or ""
+  local made
+  if url ~= "" then
+    made = redis.theirs(url)
+  else
+    made = redis.start(taken, self:log "redis")
+  end
+  table.insert(self.redises, made)
+  return made
+end
+
 ---Closes what ctx:dial has connected.
 function Context:hang_up()
   for _, client in ipairs(self.dialled) do
@@ -451,6 +482,9 @@ function Context:close()
     for _, s in ipairs(self.servers) do
       if s:alive() then s.process:kill() end
       s:close()
+    end
+    for _, one in ipairs(self.redises) do
+      one:close()
     end
   end)
 end
