@@ -1,15 +1,14 @@
 -- An experiment: its arms take turns, --repeat times, and what they left becomes one result.
 
 local aim = require "wsb.aim"
-local config = require "wsb.load.config"
 local core = require "wsb.core"
 local environment = require "wsb.measure.environment"
 local errors = require "wsb.base.errors"
 local options = require "wsb.command.options"
 local run = require "wsb.run"
 local schema = require "wsb.command.schema"
-local suggest = require "wsb.command.suggest"
 local selector = require "wsb.measure.selector"
+local specs = require "wsb.specs"
 local task = require "wsb.base.task"
 local threshold = require "wsb.judge.threshold"
 local units = require "wsb.base.units"
@@ -31,15 +30,6 @@ local QUIET_BYTES, QUIET_S = 16 * 1024 * 1024, 5
 ---@field command string           that replays it
 ---@field dir string               where logs go
 ---@field terminal wsb.Terminal
-
--- The script's table with "$name" replaced, functions as they are.
-local function resolved(spec, chosen)
-  local copy = {}
-  for name, value in pairs(spec) do
-    copy[name] = name == "options" and value or options.substitute(value, chosen, name)
-  end
-  return copy
-end
 
 local function thresholds_of(spec, arm)
   local list = {}
@@ -148,36 +138,6 @@ local function draw_limit(charts, limit)
   end
 end
 
--- The arms that the command line asks for, or those that run unasked; the base always does.
-local function chosen_arms(arms, text)
-  local wanted, names, chosen = {}, {}, { arms[1] }
-  for i, arm in ipairs(arms) do
-    names[i] = arm.name
-  end
-  for name in text:gmatch("[^,%s]+") do
-    if name ~= "all" and not suggest.contains(names, name) then
-      errors.raise(errors.USAGE, "--arms: '%s' is no arm: %s", name, suggest.remedy(name, names))
-    end
-    wanted[name] = true
-  end
-  for i = 2, #arms do
-    local arm = arms[i]
-    if wanted.all or wanted[arm.name] or (not next(wanted) and not arm.optional) then
-      table.insert(chosen, arm)
-    end
-  end
-  return chosen
-end
-
--- An option's value as a person would write it; a size of 0 is no mark, no budget, no buffer size.
-local function written(role, name, value)
-  if type(value) == "function" then return name == "reconnect" and "a function" or "from the run" end
-  local option = config.find(role, name)
-  if option.type == "size" and units.read("size", value) == 0 then return "none" end
-  local is_quantity = type(value) == "number" and units.kinds[option.type]
-  return is_quantity and core.format(option.type, value) or tostring(value)
-end
-
 -- What PROVEN means when the script does not say it.
 local function claim_of(spec, arms)
   if spec.claim then return spec.claim end
@@ -196,14 +156,8 @@ local function arms_of(spec)
   for i, arm in ipairs(spec.arms) do
     local is_base = i == 1 and #spec.arms > 1
     local expect = ((spec.thresholds or {})[arm.name] or {}).expect or (is_base and "fail" or "pass")
-    local own = {}
-    for part, role in pairs { server = "server", clients = "swarm" } do
-      for name, value in pairs(arm[part] or {}) do
-        own[name] = written(role, name, value)
-      end
-    end
-    arms[i] = { name = arm.name, role = is_base and "base" or "treatment", expect = expect, options = own,
-      runs = {} }
+    arms[i] = { name = arm.name, role = is_base and "base" or "treatment", expect = expect,
+      options = specs.options_of(arm), runs = {} }
   end
   return arms
 end
@@ -234,8 +188,8 @@ end
 ---@return table
 ---@async
 function experiment.run(spec, how)
-  spec = resolved(how.aim and aim.experiment(spec) or spec, how.chosen)
-  spec.arms = chosen_arms(spec.arms, how.chosen.values.arms or "")
+  spec = specs.resolved(how.aim and aim.experiment(spec) or spec, how.chosen)
+  spec.arms = specs.chosen_arms(spec.arms, how.chosen.values.arms or "")
   local started, from = os.date("!%Y-%m-%dT%H:%M:%SZ"), core.now()
   local max_lateness, accepted = units.read("duration", spec.max_lateness or MAX_LATENESS)
   if not max_lateness then errors.refuse("max_lateness", spec.max_lateness, accepted) end

@@ -82,8 +82,11 @@ local function clean_up(ctx, plan, background)
   end)
 end
 
--- A fresh network for each run: nothing of the one before is left in it, not even in the kernel.
-local function enter_network(plan)
+---A fresh network for a run, when its script asks for one: nothing of the one before is left in it, not even
+---in the kernel. network.leave ends it.
+---@param plan {spec: table, network: "auto"|"private"|"host"}
+---@return wsb.Network?
+function run.enter_network(plan)
   local sysctls = plan.spec.network
   if not sysctls then return nil end
   local private = nil
@@ -107,7 +110,7 @@ function run.once(plan, arm, index, thresholds)
     end }
   samples = sampler.new(ctx, plan.sampled)
   return errors.finally(function()
-    ctx.network = enter_network(plan)
+    ctx.network = run.enter_network(plan)
     plan.spec.setup(ctx)
     if not ctx.server then
       errors.raise(errors.SCRIPT, "setup: no server was started: call ctx:serve { ... } in it")

@@ -10,8 +10,10 @@ local experiment = require "wsb.experiment"
 local options = require "wsb.command.options"
 local report = require "wsb.report"
 local report_checks = require "wsb.report.checks"
+local report_sweep = require "wsb.report.sweep"
 local rundir = require "wsb.report.rundir"
 local suggest = require "wsb.command.suggest"
+local sweep = require "wsb.sweep"
 local terminal = require "wsb.command.terminal"
 
 local runner = {}
@@ -19,7 +21,7 @@ local runner = {}
 local STDOUT = 1
 local EXITS = { PROVEN = 0, HELD = 0, REFUTED = 1, FAILED = 1, INCONCLUSIVE = 2 }
 
--- Flags of every script that leaves a report: of checks, of an experiment.
+-- Flags of every script that leaves a report: of checks; of an experiment or a sweep.
 local OF_CHECKS = {
   quiet = { "no progress on stderr", false },
   runs_dir = { "where the report goes", "runs" },
@@ -45,7 +47,7 @@ end
 local function declared_of(script)
   local list = table.move(script.options, 1, #script.options, 1, {})
   if script.spec.run then return list end
-  local kind = script.spec.arms and "experiment" or "script of checks"
+  local kind = script.spec.measure and "sweep" or script.spec.arms and "experiment" or "script of checks"
   for _, common in ipairs(common_of(script.spec)) do
     for _, own in ipairs(script.options) do
       if own.name == common.name then
@@ -162,6 +164,21 @@ local function run_experiment(script, word, chosen, declared)
   end)
 end
 
+local function run_sweep(script, word, chosen, declared)
+  local opt = chosen.values
+  if opt["repeat"] < 1 then errors.raise(errors.USAGE, "--repeat: '0' is not accepted: give 1 or more") end
+  return with_report(script, opt, function(directory, screen)
+    local result = sweep.run(script.spec, { chosen = chosen, declared = declared, times = opt["repeat"],
+      seed = opt.seed, limit_kind = opt.memory_limit_kind, network = opt.network,
+      command = command_of(word, chosen), dir = directory.partial,
+      make_directory = function(path) directory:mkdir(path) end, terminal = screen })
+    directory:complete(result, script.source, report_sweep)
+    screen:close()
+    print_result(result, directory, report_sweep.text)
+    return EXITS[result.verdict.word]
+  end)
+end
+
 local function run_checks(script, word, chosen, declared)
   return with_report(script, chosen.values, function(directory, screen)
     local result = checks.run(script.spec, { chosen = chosen, declared = declared,
@@ -196,6 +213,7 @@ function runner.run(script, word, args)
     return 0
   end
   local chosen = options.resolve(declared, given)
+  if script.spec.measure then return run_sweep(script, word, chosen, declared) end
   if script.spec.arms then return run_experiment(script, word, chosen, declared) end
   if script.spec.checks then return run_checks(script, word, chosen, declared) end
   return run_command(script, chosen, given)

@@ -120,6 +120,34 @@ local EXPERIMENT = { arms = list_of(arm), setup = fn, steady_state = list_of(ste
   columns = list_of(text), target = text, charts = list_of(chart), claim = text, writeup = writeup,
   max_lateness = scalar }
 
+local UNITS = { "count", "bytes", "seconds", "ratio" }
+
+local function one_of(choices)
+  return function(value, where)
+    if not suggest.contains(choices, value) then
+      errors.refuse(where, value, "one of " .. table.concat(choices, ", "))
+    end
+  end
+end
+
+local function points(value, where)
+  if type(value) == "table" then
+    list_of(scalar)(value, where)
+  elseif type(value) ~= "string" then
+    errors.refuse(where, value, 'a list, or "$name" of an option')
+  end
+end
+
+local over = record({ name = text, label = text, values = points, unit = one_of(UNITS), log = flag },
+  { "name", "values" })
+local sweep_column = record({ name = text, label = text, unit = one_of(UNITS),
+  better = one_of { "lower", "higher" } }, { "name" })
+local sweep_chart = record({ title = text, column = text, log = flag }, { "title", "column" })
+local expectation_list = list_of(record({ text = text, held = flag }, { "text" }))
+local SWEEP = { over = over, arms = list_of(arm), network = table_of_options, measure = fn,
+  columns = list_of(sweep_column), charts = list_of(sweep_chart), expect = fn, claim = text,
+  writeup = writeup }
+
 local function with_common(rows)
   local all = {}
   for _, source in ipairs { COMMON, rows } do
@@ -134,6 +162,17 @@ local command = record(with_common(COMMAND), { "name", "description", "run" })
 local checks = record(with_common(CHECKS), { "name", "description", "checks" })
 local experiment = record(with_common(EXPERIMENT), { "name", "description", "arms", "setup", "workload" })
 
+local sweep = record(with_common(SWEEP),
+  { "name", "description", "over", "arms", "measure", "columns", "expect" })
+
+---Checks what a sweep's `expect` returned. Raises status 70.
+---@param value any
+---@param where string
+function schema.check_expectations(value, where)
+  expectation_list(value, where)
+  if #value == 0 then errors.raise(errors.SCRIPT, "%s: none: give at least one", where) end
+end
+
 ---Checks what a chart's function of lines returned. Raises status 70.
 ---@param value any
 ---@param where string
@@ -147,10 +186,14 @@ function schema.check(spec)
   if type(spec) ~= "table" then
     errors.raise(errors.SCRIPT, "returns %s: it has to return a table", type(spec))
   end
-  local kind = spec.run and command or spec.checks and checks or experiment
+  local kind = spec.run and command or spec.checks and checks or spec.measure and sweep or experiment
   kind(spec, "")
   if spec.checks and #spec.checks == 0 then errors.raise(errors.SCRIPT, "checks: none: give at least one") end
-  if spec.arms and #spec.arms < 2 then
+  if spec.measure and #spec.arms < 1 then errors.raise(errors.SCRIPT, "arms: none: give at least one") end
+  if spec.measure and #spec.columns < 1 then
+    errors.raise(errors.SCRIPT, "columns: none: give at least one")
+  end
+  if spec.workload and #spec.arms < 2 then
     errors.raise(errors.SCRIPT, "arms: %d of them: give at least two, the failing one first", #spec.arms)
   end
   if not spec.name:find("^[%w_-]+$") then

@@ -5,6 +5,7 @@ local core = require "wsb.core"
 local errors = require "wsb.base.errors"
 local lfs = require "lfs"
 local options = require "wsb.command.options"
+local points = require "wsb.command.points"
 local schema = require "wsb.command.schema"
 local selector = require "wsb.measure.selector"
 local suggest = require "wsb.command.suggest"
@@ -161,6 +162,24 @@ local function check_selectors(spec)
   end
 end
 
+-- What a sweep says beyond its shape: its points, and columns that are there.
+local function check_sweep(spec, defaults)
+  points.read(options.substitute(spec.over, defaults, "over"), "over.values", errors.SCRIPT)
+  local names = {}
+  for i, column in ipairs(spec.columns) do
+    if suggest.contains(names, column.name) then
+      errors.raise(errors.SCRIPT, "columns[%d].name: '%s' is there already: choose another", i, column.name)
+    end
+    names[i] = column.name
+  end
+  for i, chart in ipairs(spec.charts or {}) do
+    if not suggest.contains(names, chart.column) then
+      errors.raise(errors.SCRIPT, "charts[%d].column: '%s': no such column: %s", i, chart.column,
+        suggest.remedy(chart.column, names))
+    end
+  end
+end
+
 local function named(file, check, ...)
   local results = table.pack(xpcall(check, errors.handler, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
@@ -179,8 +198,12 @@ function script.validate(spec, file)
   return named(file, function()
     schema.check(spec)
     local declared = options.declare(spec.options or {}, "options")
-    if spec.arms then
-      local defaults = options.resolve(declared, {})
+    local defaults = options.resolve(declared, {})
+    if spec.measure then
+      check_names(spec)
+      check_arms(spec, defaults)
+      check_sweep(spec, defaults)
+    elseif spec.arms then
       check_names(spec)
       check_selectors(spec)
       check_arms(spec, defaults)

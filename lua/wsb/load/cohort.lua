@@ -21,6 +21,7 @@ local CONNECT_GRACE_S = 30
 ---@field options table<string, string|number|boolean>
 ---@field opened integer?           clients that connected
 ---@field failed integer?           clients that did not
+---@field connect_s number?         from the first attempt until all had connected or failed for good
 ---@field processes wsb.Process[]
 local Cohort = { __name = "wsb.Cohort" }
 Cohort.__index = Cohort
@@ -183,6 +184,7 @@ function cohort.start(spec, log)
     self:close()
     error(err, 0)
   end
+  self.began_at = core.now() -- they connect since they said that they are ready
   return self
 end
 
@@ -192,7 +194,8 @@ end
 ---@async
 function Cohort:connect()
   local patience = CONNECT_GRACE_S + self.n / 1000
-  task.wait(function() return self:every(function(p) return p.notices.connected or p.exit end) end, patience)
+  local function settled() return self:every(function(p) return p.notices.connected or p.exit end) end
+  if task.wait(settled, patience) then self.connect_s = core.now() - self.began_at end
   self.opened, self.failed = 0, 0
   for _, p in ipairs(self.processes) do
     self.opened = self.opened + (tonumber((p.notices.connected or {}).opened) or 0)

@@ -1,4 +1,5 @@
--- What a chart shows, before it is drawn: both arms on one time axis, all places as shares of the plot.
+-- What a chart shows, before it is drawn: the arms on one axis, of time or of what a sweep varies, all places
+-- as shares of the plot.
 
 local format = require "wsb.report.format"
 local scale = require "wsb.report.scale"
@@ -13,6 +14,7 @@ local chart = {}
 ---@field last number                             -- last value
 ---@field most number                             -- greatest value
 ---@field ending {x: number, y: number, text: string}?  -- where and how it died
+---@field dots boolean?                            -- its points were measured one by one
 
 ---@class wsb.report.Chart
 ---@field title string
@@ -28,19 +30,21 @@ local chart = {}
 -- More points than this cannot be told apart at the width of a page.
 local MOST_POINTS = 500
 
-local function each_value(list, series, visit)
-  for _, arm in ipairs(list) do
-    for _, run in ipairs(arm.runs) do
-      local all = run.series or {}
-      for i, t in ipairs(all.t or {}) do
-        visit(t, format.number((all[series] or {})[i]))
-      end
-    end
-  end
-end
+---@class wsb.report.Trace  -- a curve before it has a place
+---@field arm string
+---@field style integer
+---@field bold boolean
+---@field dots boolean?
+---@field points (number[]|false)[]               -- {x, value}; false is a gap
+---@field ending {x: number, text: string}?
 
-local function extent(list, spec)
-  local found = { last_s = 0, max = 0, min = math.huge, infinite = false, any = false }
+---@class wsb.report.Axis
+---@field place fun(x: number): number            -- 0..1
+---@field ticks {place: number, text: string}[]
+---@field at_end string                           -- where a curve ends, in words
+
+local function extent(traces, spec)
+  local found = { max = 0, min = math.huge, infinite = false }
   local function take(value)
     if value == math.huge then
       found.infinite = true
@@ -51,13 +55,13 @@ local function extent(list, spec)
       found.min = math.min(found.min, value)
     end
   end
-  each_value(list, spec.series, function(t, value)
-    found.last_s = math.max(found.last_s, t)
-    if value then
-      found.any = true
-      take(value)
+  for _, trace in ipairs(traces) do
+    for _, point in ipairs(trace.points) do
+      if point then
+        take(point[2])
+      end
     end
-  end)
+  end
   for _, line in ipairs(spec.lines or {}) do
     take(line.value)
   end
@@ -88,51 +92,28 @@ local function thin(points)
   return kept
 end
 
-local ENDED = { killed = "killed", aborted = "aborted", exited = "exited" }
-
-local function ending_of(run, points, last_s)
-  local verb = ENDED[run.outcome.kind]
-  local final = points[#points]
-  if not verb or not final then
-    return nil
+local function curve_of(trace, axis, y_scale)
+  local points, last, most = {}, nil, nil
+  for i, point in ipairs(trace.points) do
+    points[i] = point and { axis.place(point[1]), y_scale.place(point[2]) }
+    last = point and point[2] or last
+    most = point and math.max(most or last, last) or most
   end
-  local at_s = format.number(run.outcome.at_s) or final[1] * last_s
-  local text = ("%s at %s"):format(verb, format.value(at_s, "seconds"))
-  return { x = math.min(1, at_s / last_s), y = final[2], text = text }
-end
-
-local function curve_of(arm, run, spec, found, y_scale)
-  local series, points = run.series or {}, {}
-  local last, most
-  for i, t in ipairs(series.t or {}) do
-    local value = format.number((series[spec.series] or {})[i])
-    points[#points + 1] = value and { t / found.last_s, y_scale.place(value) } or false
-    last = value or last
-    most = value and math.max(most or value, value) or most
-  end
-  while #points > 0 and not points[#points] do
-    points[#points] = nil
-  end
-  if not last then
-    return nil
-  end
-  local ending = ending_of(run, points, found.last_s)
+  local ending = trace.ending
   if ending then
+    ending = { x = axis.place(ending.x), y = points[#points][2], text = ending.text }
     points[#points + 1] = { ending.x, ending.y } -- it died between two samples
   end
-  return { arm = arm.name, style = arm.style, bold = run == arm.representative, points = thin(points),
+  return { arm = trace.arm, style = trace.style, bold = trace.bold, dots = trace.dots, points = thin(points),
     last = last, most = most, ending = ending }
 end
 
 -- Faint ones first, so that the bold are drawn over them.
-local function curves_of(list, spec, found, y_scale)
+local function curves_of(traces, axis, y_scale)
   local faint, bold = {}, {}
-  for _, arm in ipairs(list) do
-    for _, run in ipairs(arm.runs) do
-      local curve = curve_of(arm, run, spec, found, y_scale)
-      local into = curve and curve.bold and bold or faint
-      into[#into + 1] = curve
-    end
+  for _, trace in ipairs(traces) do
+    local into = trace.bold and bold or faint
+    into[#into + 1] = curve_of(trace, axis, y_scale)
   end
   return table.move(bold, 1, #bold, #faint + 1, faint)
 end
@@ -158,12 +139,12 @@ local function windows_of(list, last_s)
   return windows
 end
 
-local function description(spec, curves, windows)
+local function description(spec, axis, curves, windows)
   local parts = {}
   for _, curve in ipairs(curves) do
     if curve.bold then
-      local text = ("%s: at most %s, %s at its end"):format(curve.arm, format.value(curve.most, spec.unit),
-        format.value(curve.last, spec.unit))
+      local text = ("%s: at most %s, %s %s"):format(curve.arm, format.value(curve.most, spec.unit),
+        format.value(curve.last, spec.unit), axis.at_end)
       parts[#parts + 1] = curve.ending and ("%s, %s"):format(text, curve.ending.text) or text
     end
   end
@@ -177,19 +158,18 @@ local function description(spec, curves, windows)
   return table.concat(parts, ". ") .. "."
 end
 
----nil when no run has a value of the series.
----@param spec {title: string, series: string, unit: string, log: boolean?, lines: table[]?}
----@param list wsb.report.Arm[]
----@return wsb.report.Chart?
-function chart.build(spec, list)
-  local found = extent(list, spec)
-  if not found.any or found.last_s <= 0 then
-    return nil
-  end
+---Curves on an axis.
+---@param spec {title: string, unit: string, log: boolean?, lines: table[]?}
+---@param axis wsb.report.Axis
+---@param traces wsb.report.Trace[]
+---@param windows? {from: number, to: number, from_s: number, to_s: number, label: string}[]
+---@return wsb.report.Chart
+function chart.plot(spec, axis, traces, windows)
+  windows = windows or {}
+  local found = extent(traces, spec)
   local y_scale = scale.new { max = found.max, min = found.min, unit = spec.unit, log = spec.log,
     infinite = found.infinite }
-  local curves = curves_of(list, spec, found, y_scale)
-  local windows, lines = windows_of(list, found.last_s), {}
+  local curves, lines = curves_of(traces, axis, y_scale), {}
   for i, line in ipairs(spec.lines or {}) do
     lines[i] = { place = y_scale.place(line.value), label = line.label }
   end
@@ -197,13 +177,66 @@ function chart.build(spec, list)
     title = spec.title,
     unit = spec.unit,
     log = spec.log,
-    description = description(spec, curves, windows),
+    description = description(spec, axis, curves, windows),
     curves = curves,
     lines = lines,
     windows = windows,
     y_ticks = y_scale.ticks,
-    x_ticks = scale.time_ticks(found.last_s),
+    x_ticks = axis.ticks,
   }
+end
+
+local ENDED = { killed = "killed", aborted = "aborted", exited = "exited" }
+
+local function ending_of(run, points)
+  local verb = ENDED[run.outcome.kind]
+  local final = points[#points]
+  if not verb or not final then
+    return nil
+  end
+  local at_s = format.number(run.outcome.at_s) or final[1]
+  return { x = at_s, text = ("%s at %s"):format(verb, format.value(at_s, "seconds")) }
+end
+
+-- One run over time; nil when it has no value of the series.
+local function trace_of(arm, run, name)
+  local series, points = run.series or {}, {}
+  for i, t in ipairs(series.t or {}) do
+    local value = format.number((series[name] or {})[i])
+    points[i] = value and { t, value } or false
+  end
+  while #points > 0 and not points[#points] do
+    points[#points] = nil
+  end
+  if #points == 0 then
+    return nil
+  end
+  return { arm = arm.name, style = arm.style, bold = run == arm.representative, points = points,
+    ending = ending_of(run, points) }
+end
+
+local function traces_of(list, name)
+  local traces, last_s = {}, 0
+  for _, arm in ipairs(list) do
+    for _, run in ipairs(arm.runs) do
+      traces[#traces + 1] = trace_of(arm, run, name)
+      local moments = (run.series or {}).t or {}
+      last_s = math.max(last_s, moments[#moments] or 0)
+    end
+  end
+  return traces, last_s
+end
+
+---The arms of an experiment over time; nil when no run has a value of the series.
+---@param spec {title: string, series: string, unit: string, log: boolean?, lines: table[]?}
+---@param list wsb.report.Arm[]
+---@return wsb.report.Chart?
+function chart.build(spec, list)
+  local traces, last_s = traces_of(list, spec.series)
+  if #traces == 0 or last_s <= 0 then
+    return nil
+  end
+  return chart.plot(spec, scale.time(last_s), traces, windows_of(list, last_s))
 end
 
 return chart

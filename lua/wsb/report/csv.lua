@@ -39,6 +39,27 @@ local function add_row(lines, values, width)
   lines[#lines + 1] = table.concat(row, ",") .. "\n"
 end
 
+---Of a sweep: columns arm, run, what was swept, then every column; a row per run.
+---@param result table  -- schema wsb.sweep/1
+---@return string
+function csv.sweep(result)
+  local header, lines = { "arm", "run", result.over.name }, {}
+  for _, column in ipairs(result.columns) do
+    header[#header + 1] = column.name
+  end
+  add_row(lines, header, #header)
+  for _, arm in ipairs(result.arms) do
+    for _, run in ipairs(arm.runs) do
+      local row = { arm.name, run.index, run.point }
+      for i, column in ipairs(result.columns) do
+        row[3 + i] = run.values[column.name]
+      end
+      add_row(lines, row, #header)
+    end
+  end
+  return table.concat(lines)
+end
+
 ---Columns arm, run, t_s, then every series by name; infinities are "inf", what was not sampled is empty.
 ---@param result table
 ---@return string

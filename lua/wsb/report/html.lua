@@ -91,18 +91,19 @@ local function charts(report)
   if not report.charts[1] then
     return false
   end
+  local heading, wide = report.charts_title or "What happened", report.wide_charts
   local figures = {}
   for i, chart in ipairs(report.charts) do
     local title = chart.log and chart.title .. ", logarithmic" or chart.title
     figures[i] = E.figure {
       E.figcaption { E.h3 { title } },
-      svg.draw(chart, "chart-" .. i, i == 1 and FIRST_CHART or OTHER_CHARTS),
+      svg.draw(chart, "chart-" .. i, (wide or i == 1) and FIRST_CHART or OTHER_CHARTS),
     }
   end
   return E.section {
-    E.h2 { "What happened" },
+    E.h2 { heading },
     E.p { class = "note", report.legend },
-    E.div { class = "charts", figures },
+    E.div { class = wide and "charts wide" or "charts", figures },
   }
 end
 
@@ -176,6 +177,20 @@ end
 ---@return string
 function html.table_page(report, spec)
   return page(report, { section(spec) })
+end
+
+---A report in which tables come before and after the charts: a sweep's.
+---@param report wsb.report.Sheet
+---@return string
+function html.sheet(report)
+  local before, after = {}, {}
+  for i, spec in ipairs(report.tables) do
+    before[i] = section(spec)
+  end
+  for i, spec in ipairs(report.appendix) do
+    after[i] = section(spec)
+  end
+  return page(report, { charts(report), before, writeup(report.writeup), after })
 end
 
 ---@param result table  -- schema wsb.result/1, with its series

@@ -109,6 +109,29 @@ function markdown.table(spec)
   return table.concat(lines, "\n")
 end
 
+local function add_command(lines, command)
+  if command ~= "" then
+    add(lines, "## Run it again", "", "```sh", command, "```", "")
+  end
+end
+
+---What html.sheet says.
+---@param report wsb.report.Sheet
+---@return string
+function markdown.sheet(report)
+  local lines = {}
+  add_head(lines, report)
+  for _, spec in ipairs(report.tables) do
+    add_section(lines, spec)
+  end
+  add_writeup(lines, report.writeup)
+  for _, spec in ipairs(report.appendix) do
+    add_section(lines, spec)
+  end
+  add_command(lines, report.command)
+  return format.plain(table.concat(lines, "\n"))
+end
+
 ---@param result table  -- schema wsb.result/1, with its series
 ---@return string
 function markdown.render(result)
@@ -123,9 +146,7 @@ function markdown.render(result)
   add_method(lines, report.method)
   add_section(lines, report.options)
   add_section(lines, report.environment)
-  if report.command ~= "" then
-    add(lines, "## Run it again", "", "```sh", report.command, "```", "")
-  end
+  add_command(lines, report.command)
   return format.plain(table.concat(lines, "\n"))
 end
 

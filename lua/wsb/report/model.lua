@@ -18,7 +18,10 @@ local VERDICTS = {
   INCONCLUSIVE = { sign = "?", tone = "open", says = "Nothing was shown. The claim was: %s" },
 }
 
-local function verdict(result)
+---The verdict as a reader meets it.
+---@param result {verdict: {word: string, reasons: string[]?}, claim: string?}
+---@return {word: string, sign: string, tone: string, statement: string, reasons: string[]}
+function model.verdict(result)
   local look = VERDICTS[result.verdict.word] or VERDICTS.INCONCLUSIVE
   local statement = result.claim and look.says:format(result.claim) or ""
   return { word = result.verdict.word, sign = look.sign, tone = look.tone, statement = statement,
@@ -93,7 +96,7 @@ function model.build(result)
     name = result.name,
     description = result.description or "",
     facts = facts(result, list),
-    verdict = verdict(result),
+    verdict = model.verdict(result),
     overview = tables.overview(result, list),
     differences = tables.differences(list),
     charts = charts(result, list),

@@ -98,4 +98,46 @@ function scale.time_ticks(last)
   return ticks
 end
 
+---The axis of time, from 0 to `last` seconds.
+---@param last number
+---@return wsb.report.Axis
+function scale.time(last)
+  return { place = function(t) return clamp(t / last) end, ticks = scale.time_ticks(last),
+    at_end = "at its end" }
+end
+
+local LEAST_GAP = 0.055 -- between two ticks, as a share of the width
+
+-- Ticks at the points themselves, the last one with what they are.
+local function point_ticks(over, place)
+  local kept, last = {}, over.values[#over.values]
+  for i, value in ipairs(over.values) do
+    local before, is_last = kept[#kept], i == #over.values
+    if is_last and before and 1 - before.place < 3 * LEAST_GAP then -- its text is longer
+      kept[#kept], before = nil, kept[#kept - 1]
+    end
+    if is_last or not before or place(value) - before.place >= LEAST_GAP then
+      kept[#kept + 1] = { place = place(value), text = format.value(value, over.unit) }
+    end
+  end
+  kept[#kept].text = over.unit == "count" and ("%s %s"):format(format.value(last, "count"), over.label)
+    or kept[#kept].text
+  return kept
+end
+
+---The axis of what a sweep varies: ascending `values`, more than 0 when it is logarithmic.
+---@param over {values: number[], unit: string, label: string, log: boolean?}
+---@return wsb.report.Axis
+function scale.points(over)
+  local first, last = over.values[1], over.values[#over.values]
+  local function place(value)
+    if over.log and last > first then
+      return clamp(math.log(value / first) / math.log(last / first))
+    end
+    return last > 0 and clamp(value / last) or 0
+  end
+  local at_end = ("at %s %s"):format(format.value(last, over.unit), over.label)
+  return { place = place, ticks = point_ticks(over, place), at_end = at_end }
+end
+
 return scale

@@ -63,6 +63,7 @@ td.good { color: var(--good); } td.bad { color: var(--bad); }
 
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr));
   gap: 1.75rem 2.5rem; }
+.charts.wide { grid-template-columns: 1fr; }
 figure { margin: 0; min-width: 0; container-type: inline-size; }
 figure:first-child { grid-column: 1 / -1; }
 svg.plot { display: block; overflow: visible; margin-left: 4.1rem; width: calc(100% - 4.1rem);
@@ -83,6 +84,8 @@ svg.plot { display: block; overflow: visible; margin-left: 4.1rem; width: calc(1
   .plot .right { text-anchor: start; transform: translate(8px, 4px); }
 }
 .curve, .cross { fill: none; stroke: var(--arm); stroke-linejoin: round; stroke-linecap: round;
+  vector-effect: non-scaling-stroke; }
+.dots { fill: none; stroke: var(--arm); stroke-width: 6; stroke-linecap: round;
   vector-effect: non-scaling-stroke; }
 .curve.bold { stroke-width: 2.2; } .curve.faint { stroke-width: 1; opacity: .4; }
 .cross.bold { stroke-width: 2.6; } .cross.faint { stroke-width: 1.4; opacity: .6; }

@@ -92,11 +92,22 @@ local function path_data(points, height)
   return table.concat(steps)
 end
 
+-- Lines without length, which the style sheet gives a round pen: circles would be stretched.
+local function dots(curve, height)
+  local steps = {}
+  for _, point in ipairs(curve.points) do
+    if point then
+      steps[#steps + 1] = ("M%.1f %.1fh0"):format(point[1] * WIDTH, (1 - point[2]) * height)
+    end
+  end
+  return E.path { class = ("dots arm-%d"):format(curve.style), d = table.concat(steps) }
+end
+
 local function curves(chart, height)
   local paths = {}
   for i, curve in ipairs(chart.curves) do
-    paths[i] = E.path { class = ("curve arm-%d %s"):format(curve.style, curve.bold and "bold" or "faint"),
-      d = path_data(curve.points, height) }
+    paths[i] = { E.path { class = ("curve arm-%d %s"):format(curve.style, curve.bold and "bold" or "faint"),
+      d = path_data(curve.points, height) }, curve.dots and dots(curve, height) or false }
   end
   return E.svg { y = STRIP, width = "100%", height = height, viewBox = ("0 0 %d %d"):format(WIDTH, height),
     preserveAspectRatio = "none", overflow = "visible", paths }

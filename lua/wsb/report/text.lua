@@ -227,6 +227,20 @@ function text.table(spec, width, color)
   return table.concat(lines, "\n") .. "\n"
 end
 
+---The tables of a report and its verdict.
+---@param report wsb.report.Sheet
+---@param options? {color: boolean?, width: integer?}  -- default: no colour, 100 columns
+---@return string  -- ends with the verdict
+function text.sheet(report, options)
+  options = options or {}
+  local how, lines = { color = options.color or false, width = options.width or 100 }, {}
+  for _, spec in ipairs(report.tables) do
+    add_section(lines, spec, how)
+  end
+  add_verdict(lines, report.verdict, how)
+  return format.plain(table.concat(lines, "\n")) .. "\n"
+end
+
 ---@param result table  -- schema wsb.result/1
 ---@param options? {color: boolean?, width: integer?}  -- default: no colour, 100 columns
 ---@return string  -- ends with the verdict
