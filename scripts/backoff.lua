@@ -44,7 +44,7 @@ return {
     clients = { "how many connect at once, comma-separated", "10,20,50,100,200,500,1000" },
     slots = { "handshakes that the server takes at a time; the rest is refused", 25 },
     handshake = { "time that each of them takes", "50ms" },
-    base = { "first delay of every policy, and the only one of fixed", "100ms" },
+    base = { "first delay of every policy, and the only one of fixed", "200ms" },
     cap = { "longest delay", "1s" },
   },
 
@@ -99,9 +99,8 @@ return {
       .. "and calls grow far more slowly, for as long as the delays span the time that it needs for all.",
     alternatives = {
       { name = "Fixed delay",
-        effect = "As fast as jitter only because a refusal costs this server next to nothing, and at the "
-          .. "price of the most calls; where refusing costs (TLS, a login) it is the storm. For a handful of "
-          .. "clients it does." },
+        effect = "The most calls, which cost this server little: it refuses for next to nothing. Where that "
+          .. "costs (TLS, a login), this is the storm. For a handful of clients it does." },
       { name = "Exponential without jitter",
         effect = "Waits most and saves least. There is no N for which it is the one to take." },
       { name = "Equal jitter",

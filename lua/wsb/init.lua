@@ -1,8 +1,9 @@
 -- require "wsb": what scripts may use, and all that a script may hold.
 --
 -- A script is a Lua file that returns a table: a wsb.Command, which does one thing (scripts/serve.lua), a
--- wsb.Experiment, which proves one (scripts/backpressure.lua), or a wsb.Checks, which asks many and judges
--- each answer (scripts/guards.lua). `wsb check FILE` says what is wrong with it.
+-- wsb.Experiment, which proves one (scripts/backpressure.lua), a wsb.Checks, which asks many and judges each
+-- answer (scripts/guards.lua), or a wsb.Sweep, which measures the same thing at many points
+-- (scripts/backoff.lua). `wsb check FILE` says what is wrong with it.
 -- The tables behind this page are printed by `wsb help metrics` and `wsb help options`.
 --
 -- How an experiment runs. The first arm is the base, the one that is expected to fail; every other arm is a
@@ -93,6 +94,55 @@ local wsb = {}
 ---@field max_lateness string?               generator lateness (p99) that voids the verdict; 50ms
 ---@field writeup wsb.Writeup?               why this fix and not another, printed in the report
 
+---A script that measures how something grows. For every point and every arm, --repeat times, `measure` is
+---called with a fresh ctx (and a network of its own, where one is asked for); it starts servers and clients,
+---which are ended after it. Repetitions stand outermost and arms innermost. PROVEN: every expectation held.
+---REFUTED: one did not. INCONCLUSIVE: one could not be told, or a run is in doubt (clients that could not
+---connect). It leaves a table for each column, charts along what is swept, and result.json (wsb.sweep/1).
+---@class wsb.Sweep
+---@field name string
+---@field description string
+---@field categories string[]?
+---@field options table<string, wsb.OptionSpec>?
+---@field over wsb.Over
+---@field arms wsb.Arm[]                     one or more; the first always runs
+---@field network table<string, string|integer>?   as of an experiment
+---@field measure fun(ctx: wsb.Context, point: number): table<string, number>   by column; one that could not
+---                                          be measured is left out, math.huge is "never"
+---@field columns wsb.SweepColumn[]          what is measured
+---@field charts wsb.SweepChart[]?
+---@field expect fun(results: wsb.Results): wsb.Expectation[]   what should have come out: { text =, held = },
+---                                          held being true, false, or nil when it cannot be told
+---@field claim string?                      the sentence that PROVEN stands for
+---@field writeup wsb.Writeup?
+
+---@class wsb.Over
+---@field name string      column of samples.csv
+---@field label string?    for people, as after a number: "clients"; the name when missing
+---@field values (string|number)[]|string   the points; "$name" of an option whose text is "10,20,50"
+---@field unit ("count"|"bytes"|"seconds"|"ratio")?   count when missing
+---@field log boolean?     the axis is logarithmic
+
+---@class wsb.SweepColumn
+---@field name string      as in what `measure` returns
+---@field label string?    for people; the name when missing
+---@field unit ("count"|"bytes"|"seconds"|"ratio")?   count when missing
+---@field better ("lower"|"higher")?
+
+---@class wsb.SweepChart
+---@field title string
+---@field column string    what is drawn: a line an arm, of the medians
+---@field log boolean?     logarithmic: for what is never zero
+
+-- What `expect` asks of its results (judge/expected.lua), where an arm that did not run has no values:
+--
+--   results.points, results.least, results.most   all of them, the first, the last; results.arms, results.opt
+--   results:median(arm, point, column)            nil when it was not measured; results:values are those of
+--                                                 every repetition
+--   results:format(arm, point, column)            the median for people
+--   results:less(column, a, b, point, factor)     an expectation: that arm a has less of it than b, by
+--                                                 medians, at the last point; less than half with factor 2
+
 ---{ "what is true", whether it is, and why not }
 ---@alias wsb.Condition {[1]: string, [2]: fun(ctx: wsb.Context): boolean, string?}
 ---{ "what is done", how }
@@ -175,7 +225,7 @@ local wsb = {}
 --   client:expect_end(), client:close()
 --
 -- A cohort or publisher has :counts(), the swarm counters by name, and :finished(), whether its schedule is
--- over.
+-- over. A cohort's connect_s is the time from its first attempt until the last of its clients was in.
 
 ---Takes every server option beside these.
 ---@class wsb.Serve

@@ -80,28 +80,29 @@ local function once(plan, arm, point, index)
   end)
 end
 
-local function written(value, unit)
-  return format.plain(format.value(value, unit))
-end
+-- Figures as the report writes them, for a terminal.
+local spelling = {
+  value = function(value, unit) return format.plain(format.value(value, unit)) end,
+  point = function(value, over) return format.plain(format.point(value, over)) end,
+}
 
 local function told(plan, values)
   local parts = {}
   for _, column in ipairs(plan.columns) do
     local value = values[column.name]
-    if value then table.insert(parts, ("%s %s"):format(column.label, written(value, column.unit))) end
+    if value then table.insert(parts, ("%s %s"):format(column.label, spelling.value(value, column.unit))) end
   end
   return table.concat(parts, ", ")
 end
 
 -- Repetitions stand outermost and arms innermost, so that whatever else the machine does meets all alike.
-local function run_all(plan, values, arms)
+local function run_all(plan, over, arms)
   for index = 1, plan.times do
-    for _, point in ipairs(values) do
+    for _, point in ipairs(over.values) do
       for i, arm in ipairs(arms) do
-        local place = ("%g"):format(point)
-        plan.dir = ("%s/%s-%s-%d"):format(plan.root, arm.name, place, index)
+        plan.dir = ("%s/%s-%.10g-%d"):format(plan.root, arm.name, point, index)
         plan.make_directory(plan.dir)
-        plan.terminal:begin(("%s at %s"):format(arm.name, place), index, plan.times)
+        plan.terminal:begin(("%s at %s"):format(arm.name, spelling.point(point, over)), index, plan.times)
         local row = once(plan, plan.spec.arms[i], point, index)
         plan.terminal:finish(told(plan, row.values))
         table.insert(arm.runs, row)
@@ -110,12 +111,13 @@ local function run_all(plan, values, arms)
   end
 end
 
-local function doubts_of(arms)
+local function doubts_of(arms, over)
   local doubts = {}
   for _, arm in ipairs(arms) do
     for _, row in ipairs(arm.runs) do
       for _, doubt in ipairs(row.doubts or {}) do
-        table.insert(doubts, ("%s at %g, run %d: %s"):format(arm.name, row.point, row.index, doubt))
+        table.insert(doubts, ("%s at %s, run %d: %s"):format(arm.name,
+          spelling.point(row.point, over), row.index, doubt))
       end
     end
   end
@@ -123,7 +125,7 @@ local function doubts_of(arms)
 end
 
 local function expectations_of(spec, result, opt)
-  local list = spec.expect(expected.results(result, opt, written))
+  local list = spec.expect(expected.results(result, opt, spelling))
   schema.check_expectations(list, "expect(results)")
   return list
 end
@@ -141,20 +143,20 @@ function sweep.run(spec, how)
   for i, arm in ipairs(spec.arms) do
     arms[i] = { name = arm.name, options = specs.options_of(arm), runs = {} }
   end
-  local values, columns = points_of(raw_values, spec), columns_of(spec)
+  local over, columns = over_of(spec, points_of(raw_values, spec)), columns_of(spec)
   local plan = { spec = spec, opt = opt, columns = columns, times = how.times, seed = how.seed,
     limit_kind = how.limit_kind, network = how.network, root = how.dir, terminal = how.terminal,
     make_directory = how.make_directory }
-  run_all(plan, values, arms)
+  run_all(plan, over, arms)
   local result = {
     schema = "wsb.sweep/1", name = spec.name, description = spec.description, command = how.command,
     started = started, duration_s = core.now() - from, seed = how.seed, ["repeat"] = how.times,
     options = options.describe(how.declared, how.chosen), environment = environment.describe(how.seed),
-    over = over_of(spec, values), columns = columns, charts = spec.charts or {}, arms = arms,
+    over = over, columns = columns, charts = spec.charts or {}, arms = arms,
     claim = spec.claim, writeup = spec.writeup,
   }
   result.expectations = expectations_of(spec, result, opt)
-  result.verdict = expected.judge(result.expectations, doubts_of(arms))
+  result.verdict = expected.judge(result.expectations, doubts_of(arms, over))
   return result
 end
 

@@ -180,14 +180,19 @@ function schema.check_lines(value, where)
   line_list(value, where)
 end
 
+local function kind_of(spec)
+  if spec.run then return command end
+  if spec.checks then return checks end
+  return (spec.measure or spec.over) and sweep or experiment
+end
+
 ---Checks the shape of what a script returned. Raises status 70.
 ---@param spec any
 function schema.check(spec)
   if type(spec) ~= "table" then
     errors.raise(errors.SCRIPT, "returns %s: it has to return a table", type(spec))
   end
-  local kind = spec.run and command or spec.checks and checks or spec.measure and sweep or experiment
-  kind(spec, "")
+  kind_of(spec)(spec, "")
   if spec.checks and #spec.checks == 0 then errors.raise(errors.SCRIPT, "checks: none: give at least one") end
   if spec.measure and #spec.arms < 1 then errors.raise(errors.SCRIPT, "arms: none: give at least one") end
   if spec.measure and #spec.columns < 1 then

@@ -15,9 +15,13 @@ local expected = {}
 ---@field private columns table<string, wsb.SweepColumn>
 ---@field private over {label: string, unit: string}
 ---@field private by_arm table<string, table[]>
----@field private write fun(value: number?, unit: string): string
+---@field private write wsb.Spelling
 local Results = { __name = "wsb.Results" }
 Results.__index = Results
+
+---@class wsb.Spelling  -- figures for people
+---@field value fun(value: number?, unit: string): string
+---@field point fun(value: number, over: {label: string, unit: string}): string
 
 ---@class wsb.Expectation
 ---@field text string     what was expected, with the figures
@@ -25,7 +29,7 @@ Results.__index = Results
 
 ---@param result table  schema wsb.sweep/1, without its verdict
 ---@param opt table<string, any>
----@param write fun(value: number?, unit: string): string  a figure for people
+---@param write wsb.Spelling
 ---@return wsb.Results
 function expected.results(result, opt, write)
   local self = setmetatable({ points = result.over.values, opt = opt, arms = {}, by_arm = {}, columns = {},
@@ -79,7 +83,7 @@ end
 ---@param column string
 ---@return string
 function Results:format(arm, point, column)
-  return self.write(self:median(arm, point, column), column_of(self, column).unit)
+  return self.write.value(self:median(arm, point, column), column_of(self, column).unit)
 end
 
 local PARTS = { [1] = "less than", [2] = "less than half of" }
@@ -97,8 +101,8 @@ function Results:less(column, less, more, point, factor)
   local a, b = self:median(less, point, column), self:median(more, point, column)
   local held
   if a and b then held = a * factor < b end
-  return { held = held, text = ("%s at %s %s: %s %s, %s %s %s"):format(column_of(self, column).label,
-    self.write(point, self.over.unit), self.over.label, less, self:format(less, point, column),
+  return { held = held, text = ("%s at %s: %s %s, %s %s %s"):format(column_of(self, column).label,
+    self.write.point(point, self.over), less, self:format(less, point, column),
     PARTS[factor] or ("less than 1/%g of"):format(factor), more, self:format(more, point, column)) }
 end
 

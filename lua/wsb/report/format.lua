@@ -98,6 +98,15 @@ function format.value(value, unit)
   return significant(number) .. SPACE .. unit
 end
 
+---A point of a sweep: "1,000 clients", "message size 4 KiB".
+---@param value number
+---@param over {label: string, unit: string}
+---@return string
+function format.point(value, over)
+  local text = format.value(value, over.unit)
+  return over.unit == "count" and text .. " " .. over.label or over.label .. " " .. text
+end
+
 ---For where a plain space is expected: a terminal, a search.
 ---@param text string
 ---@return string

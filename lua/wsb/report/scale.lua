@@ -120,8 +120,9 @@ local function point_ticks(over, place)
       kept[#kept + 1] = { place = place(value), text = format.value(value, over.unit) }
     end
   end
-  kept[#kept].text = over.unit == "count" and ("%s %s"):format(format.value(last, "count"), over.label)
-    or kept[#kept].text
+  if over.unit == "count" then
+    kept[#kept].text = format.point(last, over)
+  end
   return kept
 end
 
@@ -136,8 +137,7 @@ function scale.points(over)
     end
     return last > 0 and clamp(value / last) or 0
   end
-  local at_end = ("at %s %s"):format(format.value(last, over.unit), over.label)
-  return { place = place, ticks = point_ticks(over, place), at_end = at_end }
+  return { place = place, ticks = point_ticks(over, place), at_end = "at " .. format.point(last, over) }
 end
 
 return scale
