@@ -108,20 +108,22 @@ end
 
 local LEAST_GAP = 0.055 -- between two ticks, as a share of the width
 
--- Ticks at the points themselves, the last one with what they are.
+-- Ticks at the points themselves, as far as they have room; the last one always, and it ends where the axis
+-- does.
 local function point_ticks(over, place)
-  local kept, last = {}, over.values[#over.values]
+  local kept = {}
   for i, value in ipairs(over.values) do
-    local before, is_last = kept[#kept], i == #over.values
-    if is_last and before and 1 - before.place < 3 * LEAST_GAP then -- its text is longer
-      kept[#kept], before = nil, kept[#kept - 1]
+    local is_last = i == #over.values
+    local gap = is_last and 2 * LEAST_GAP or LEAST_GAP
+    local function is_near()
+      return kept[1] and place(value) - kept[#kept].place < gap
     end
-    if is_last or not before or place(value) - before.place >= LEAST_GAP then
+    while is_last and is_near() do
+      kept[#kept] = nil
+    end
+    if not is_near() then
       kept[#kept + 1] = { place = place(value), text = format.value(value, over.unit) }
     end
-  end
-  if over.unit == "count" then
-    kept[#kept].text = format.point(last, over)
   end
   return kept
 end
