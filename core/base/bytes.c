@@ -56,7 +56,7 @@ void mem_on_exhausted(void (*last_word)(size_t asked))
     on_exhausted = last_word;
 }
 
-static void *checked(void *memory, size_t asked)
+void *mem_checked(void *memory, size_t asked)
 {
     if (memory)
         return memory;
@@ -75,17 +75,17 @@ static size_t at_least_one(size_t size)
 
 void *mem_alloc(size_t size)
 {
-    return checked(malloc(at_least_one(size)), size);
+    return mem_checked(malloc(at_least_one(size)), size);
 }
 
 void *mem_zero(size_t size)
 {
-    return checked(calloc(1, at_least_one(size)), size);
+    return mem_checked(calloc(1, at_least_one(size)), size);
 }
 
 void *mem_resize(void *memory, size_t size)
 {
-    return checked(realloc(memory, at_least_one(size)), size);
+    return mem_checked(realloc(memory, at_least_one(size)), size);
 }
 
 char *mem_text(const char *text)

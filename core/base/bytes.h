@@ -44,6 +44,8 @@ void *mem_alloc(size_t size);
 void *mem_zero(size_t size);
 void *mem_resize(void *memory, size_t size);
 char *mem_text(const char *text);
+/* The memory, or the end that the above come to when it is NULL: for other allocators. */
+void *mem_checked(void *memory, size_t asked);
 
 /* Called once with the size asked for, just before the process aborts for want of memory: the place to leave
  * a last word in shared memory. It must not allocate. */

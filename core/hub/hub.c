@@ -16,6 +16,7 @@ struct topic {
     uint32_t capacity;
     uint32_t holes;
     uint32_t walks; /* broadcasts under way: a member may publish while it is being delivered to */
+    uint64_t key;
     char text[];
 };
 
@@ -43,6 +44,7 @@ static struct topic *topic_new(struct hub *h, struct slice name)
     struct topic *t = mem_zero(sizeof(*t) + name.size);
     memcpy(t->text, name.at, name.size);
     t->name = (struct slice){.at = t->text, .size = name.size};
+    t->key = cast_key(name);
     if (!tsearch(t, &h->topics, compare_names))
         PANIC("no memory for topic %.*s", (int)name.size, name.at);
     return t;
@@ -146,6 +148,11 @@ uint32_t hub_publish(struct hub *h, struct slice topic, struct cast *cast, const
 struct slice hub_topic_name(const struct topic *t)
 {
     return t->name;
+}
+
+uint64_t topic_key(const struct topic *t)
+{
+    return t->key;
 }
 
 uint32_t hub_members(const struct hub *h, struct slice topic)

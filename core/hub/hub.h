@@ -23,4 +23,6 @@ uint32_t hub_publish(struct hub *h, struct slice topic, struct cast *cast, const
 uint32_t hub_publish_to(struct hub *h, struct topic *t, struct cast *cast, const struct member *except);
 /* Valid while the topic has members. */
 struct slice hub_topic_name(const struct topic *t);
+/* What the messages of its members conflate by, if they name nothing else: cast_key of its name. */
+uint64_t topic_key(const struct topic *t);
 uint32_t hub_members(const struct hub *h, struct slice topic);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* A drained ring of up to KEEP_CAPACITY is kept: freeing it would make the next push allocate. */
-enum { FIRST_CAPACITY = 8, KEEP_CAPACITY = 64 };
+enum { KEEP_CAPACITY = 64 };
 
 static uint32_t wrap(const struct sendq *q, uint32_t index)
 {
@@ -27,18 +27,31 @@ static void make_room(struct sendq *q)
 {
     if (q->count < q->capacity)
         return;
-    uint32_t capacity = q->capacity ? q->capacity * 2 : FIRST_CAPACITY;
-    q->ring = mem_resize(q->ring, capacity * sizeof(struct blob *));
+    if (q->capacity == 0) {
+        q->ring = q->few;
+        q->capacity = SENDQ_FEW;
+        return;
+    }
+    uint32_t capacity = q->capacity * 2;
+    q->ring = mem_resize(q->ring != q->few ? q->ring : NULL, capacity * sizeof(struct blob *));
+    if (q->capacity == SENDQ_FEW)
+        memcpy(q->ring, q->few, sizeof q->few);
     /* What had wrapped around to the start goes on behind the old end. */
     memcpy(q->ring + q->capacity, q->ring, q->first * sizeof(struct blob *));
     q->capacity = capacity;
+}
+
+static void free_ring(struct sendq *q)
+{
+    if (q->ring != q->few)
+        free(q->ring);
 }
 
 static void shrink_if_drained(struct sendq *q)
 {
     if (q->count > 0 || q->capacity <= KEEP_CAPACITY)
         return;
-    free(q->ring);
+    free_ring(q);
     q->ring = NULL;
     q->capacity = q->first = 0;
 }
@@ -167,6 +180,6 @@ void sendq_free(struct sendq *q)
 {
     for (uint32_t i = 0; i < q->count; i++)
         blob_unref(*slot(q, i));
-    free(q->ring);
+    free_ring(q);
     *q = (struct sendq){0};
 }

@@ -2,7 +2,7 @@
  *
  *     push -> [head: 700 of 1028 sent][blob][blob] -> gather (iovec) -> writev -> settle (drops what left)
  *
- * All zero is an empty queue; it owns no memory until something is pushed. */
+ * All zero is an empty queue, and a few blobs take no memory of their own: it must stay where it is. */
 #pragma once
 
 #include "base/blob.h"
@@ -12,13 +12,16 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+enum { SENDQ_FEW = 8 };
+
 struct sendq {
-    struct blob **ring; /* capacity entries, a power of two */
+    struct blob **ring; /* capacity entries, a power of two; `few` as long as that is enough */
     uint32_t capacity;
     uint32_t first;
     uint32_t count;
     uint32_t sent;  /* bytes of the first blob that have left */
     uint64_t bytes; /* still to send, all blobs */
+    struct blob *few[SENDQ_FEW];
 };
 
 /* Takes over the caller's reference. */

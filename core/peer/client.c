@@ -29,7 +29,7 @@ static struct client *from_conn(struct conn *c)
 
 static void flush_later(struct client *c)
 {
-    loop_at_turn_end(c->shared->loop, &c->turn);
+    conn_at_turn_end(&c->conn);
 }
 
 static void forget_handshake(struct client *c)
@@ -59,7 +59,7 @@ static void random_bytes(struct rng *rng, uint8_t *at, size_t size)
 
 static void push(struct client *c, struct blob *frame)
 {
-    sendq_push(&c->conn.out, frame);
+    sendq_push(conn_out(&c->conn), frame);
     flush_later(c);
 }
 
@@ -74,7 +74,7 @@ static void begin_closing(struct client *c, int code)
     uint8_t mask[4];
     c->state = CLIENT_CLOSING;
     count_close_sent(code);
-    push(c, message_close_frame(code, "", new_mask(c, mask), loop_now_ns(c->shared->loop)));
+    push(c, message_close_frame(code, "", new_mask(c, mask), loop_now_ns(c->shared->owner.loop)));
 }
 
 static void peer_closes(struct client *c, const struct message *message)
@@ -89,8 +89,8 @@ static void peer_closes(struct client *c, const struct message *message)
 static void push_urgent(struct client *c, enum frame_opcode opcode, const void *payload, size_t size)
 {
     uint8_t mask[4];
-    conn_push_urgent(&c->conn,
-                     message_frame(opcode, payload, size, new_mask(c, mask), loop_now_ns(c->shared->loop)));
+    conn_push_urgent(&c->conn, message_frame(opcode, payload, size, new_mask(c, mask),
+                                             loop_now_ns(c->shared->owner.loop)));
     flush_later(c);
 }
 
@@ -131,7 +131,7 @@ static void fail(struct client *c, int err)
 
 static void hear(struct client *c)
 {
-    c->heard_ns = loop_now_ns(c->shared->loop);
+    c->heard_ns = loop_now_ns(c->shared->owner.loop);
     c->pinged_ns = 0;
 }
 
@@ -159,7 +159,7 @@ static void open_now(struct client *c, uint8_t *rest, size_t size)
 {
     c->state = CLIENT_OPEN;
     c->was_open = true;
-    count_time(HIST_connect_time, loop_refresh(c->shared->loop) - c->began_ns);
+    count_time(HIST_connect_time, loop_refresh(c->shared->owner.loop) - c->began_ns);
     hear(c);
     c->shared->opened(c);
     count_add(COUNT_bytes_received, size);
@@ -239,7 +239,7 @@ static void send_request(struct client *c)
                               .extra = {(const char *)extra.at, extra.size}};
     upgrade_request(&ask, &out);
     buf_free(&extra);
-    struct blob *request = blob_new(out.size, loop_now_ns(shared->loop), 0);
+    struct blob *request = blob_new(out.size, loop_now_ns(shared->owner.loop), 0);
     memcpy(request->bytes, out.at, out.size);
     buf_free(&out);
     c->state = CLIENT_UPGRADING;
@@ -307,20 +307,24 @@ static void ready(EV_P_ ev_io *io, int events)
         flush_later(c);
 }
 
-static void turn_end(struct turn *t)
+static void turn_end(struct conn *conn)
 {
-    struct client *c = LIST_OF(t, struct client, turn);
+    struct client *c = from_conn(conn);
     uint32_t frames;
     size_t bytes;
-    if (c->state == CLIENT_CONNECTING || c->state == CLIENT_SECURING)
+    if (c->state == CLIENT_CONNECTING || c->state == CLIENT_SECURING) {
+        conn_rest(conn);
         return;
-    bool broken = !conn_flush(&c->conn, &frames, &bytes); /* an ended one may still have a Close to send */
+    }
+    bool broken = !conn_flush(conn, &frames, &bytes); /* an ended one may still have a Close to send */
     c->refused = c->refused || (broken && c->state == CLIENT_UPGRADING);
     if (broken)
         stream_ended(c);
-    if (c->state != CLIENT_ENDED)
+    if (c->state != CLIENT_ENDED) {
+        conn_rest(conn);
         return;
-    turn_cancel(&c->turn);
+    }
+    turn_cancel(&conn->work->turn);
     c->shared->ended(c, c->was_open, c->code);
 }
 
@@ -330,10 +334,10 @@ int client_connect(struct client *c, struct client_shared *shared)
     if (fd < 0)
         return fd;
     *c = (struct client){.shared = shared, .state = CLIENT_CONNECTING, .allowance = UINT64_MAX};
-    c->began_ns = loop_now_ns(shared->loop);
+    c->began_ns = loop_now_ns(shared->owner.loop);
     c->handshake = mem_zero(sizeof *c->handshake);
-    turn_init(&c->turn, turn_end);
-    conn_open(&c->conn, shared->loop, (struct stream){.fd = fd}, false, ready);
+    shared->owner.turn_end = turn_end;
+    conn_open(&c->conn, &shared->owner, (struct stream){.fd = fd}, false, ready);
     conn_wait_writable(&c->conn);
     return 0;
 }
@@ -341,15 +345,16 @@ int client_connect(struct client *c, struct client_shared *shared)
 void client_send(struct client *c, enum frame_opcode opcode, const void *payload, size_t size)
 {
     uint8_t mask[4];
-    uint64_t now_ns = loop_now_ns(c->shared->loop);
+    uint64_t now_ns = loop_now_ns(c->shared->owner.loop);
     const struct conn *conn = &c->conn;
     new_mask(c, mask);
     if (conn->format == CAST_PLAIN || size < DEFLATE_MIN) {
         push(c, message_frame(opcode, payload, size, mask, now_ns));
         return;
     }
-    bool keep = conn->deflater != NULL;
-    struct deflater *deflater = keep ? conn->deflater : deflaters_get(&c->shared->deflaters, conn->format);
+    bool keep = conn_deflater(conn) != NULL;
+    struct deflater *deflater =
+        keep ? conn_deflater(conn) : deflaters_get(&c->shared->deflaters, conn->format);
     push(c, message_frame_deflated(opcode, payload, size, deflater, keep, mask, now_ns));
 }
 
@@ -378,7 +383,7 @@ void client_close(struct client *c, int code)
 
 void client_listen(struct client *c, uint64_t interval_ns, uint64_t timeout_ns)
 {
-    uint64_t now_ns = loop_now_ns(c->shared->loop);
+    uint64_t now_ns = loop_now_ns(c->shared->owner.loop);
     bool open = c->state == CLIENT_OPEN;
     if ((!open && c->state != CLIENT_CLOSING) || interval_ns == 0)
         return;
@@ -416,7 +421,6 @@ void client_release(struct client *c)
 {
     if (c->state == CLIENT_IDLE)
         return;
-    turn_cancel(&c->turn);
     forget_handshake(c);
     conn_close(&c->conn, false);
     c->state = CLIENT_IDLE;

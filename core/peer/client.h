@@ -28,7 +28,7 @@ struct client;
 
 /* What the clients of one swarm share. */
 struct client_shared {
-    struct loop *loop;
+    struct conn_owner owner;
     struct rng *rng; /* keys and masks */
     struct url url;
     const char *source;           /* NULL: any */
@@ -56,7 +56,6 @@ struct client_heard {
 
 struct client {
     struct conn conn;
-    struct turn turn;
     struct client_shared *shared;
     struct client_handshake *handshake; /* until OPEN */
     uint64_t began_ns;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
+#include "base/pool.h"
 #include "net/sock.h"
 
 #include <stdlib.h>
@@ -13,16 +14,66 @@ enum { FLUSH_VECTORS = 64, FLUSH_BYTES = 256 * 1024 };
 /* No message has this key, nor a gap notice. */
 static const uint64_t URGENT_KEY = UINT64_MAX - 1;
 
+static struct pool works = POOL_OF(works, struct conn_work);
+
+static struct conn_owner *owner_of(const struct conn *c)
+{
+    return c->io.data;
+}
+
+static struct loop *loop_of(const struct conn *c)
+{
+    return owner_of(c)->loop;
+}
+
+static void on_turn_end(struct turn *t)
+{
+    struct conn *c = LIST_OF(t, struct conn_work, turn)->conn;
+    owner_of(c)->turn_end(c);
+}
+
+struct conn_work *conn_work(struct conn *c)
+{
+    if (c->work != NULL)
+        return c->work;
+    struct conn_work *work = pool_take(&works);
+    *work = (struct conn_work){.conn = c};
+    turn_init(&work->turn, on_turn_end);
+    ledger_entry_init(&work->queued);
+    return c->work = work;
+}
+
+void conn_at_turn_end(struct conn *c)
+{
+    loop_at_turn_end(loop_of(c), &conn_work(c)->turn);
+}
+
+void conn_rest(struct conn *c)
+{
+    struct conn_work *work = c->work;
+    if (work == NULL || work->out.count > 0 || !list_empty(&work->turn.link) || work->queued.bytes > 0 ||
+        work->incoming != NULL || work->inflater != NULL || work->deflater != NULL)
+        return;
+    sendq_free(&work->out);
+    pool_put(&works, work);
+    c->work = NULL;
+}
+
+void conn_trim(uint64_t now_ns)
+{
+    pool_trim(&works, now_ns);
+}
+
 /* What the stream has read ahead makes no descriptor ready. */
 static void read_ahead(struct conn *c)
 {
     if (c->reading && stream_pending(&c->stream) > 0)
-        ev_feed_event(loop_ev(c->loop), &c->io, EV_READ);
+        ev_feed_event(loop_ev(loop_of(c)), &c->io, EV_READ);
 }
 
 static void watch(struct conn *c, int events)
 {
-    struct ev_loop *ev = loop_ev(c->loop);
+    struct ev_loop *ev = loop_ev(loop_of(c));
     if ((c->io.events & (EV_READ | EV_WRITE)) == events && ev_is_active(&c->io) == (events != 0))
         return;
     ev_io_stop(ev, &c->io);
@@ -56,12 +107,13 @@ struct blob *conn_deflate(const struct cast *cast, struct deflater *deflater, bo
     return frame;
 }
 
-void conn_open(struct conn *c, struct loop *loop, struct stream stream, bool server,
+void conn_open(struct conn *c, struct conn_owner *owner, struct stream stream, bool server,
                void (*ready)(EV_P_ ev_io *, int))
 {
-    *c = (struct conn){.loop = loop, .stream = stream, .server = server, .reading = true};
+    *c = (struct conn){.stream = stream, .server = server, .reading = true};
     ev_io_init(&c->io, ready, stream.fd, EV_READ | (stream_unsent(&stream) ? EV_WRITE : 0));
-    ev_io_start(loop_ev(loop), &c->io);
+    c->io.data = owner;
+    ev_io_start(loop_ev(owner->loop), &c->io);
     read_ahead(c);
 }
 
@@ -71,12 +123,11 @@ void conn_compress(struct conn *c, const struct deflate_terms *terms)
         return;
     uint8_t own_bits = c->server ? terms->server_bits : terms->client_bits;
     bool own_context = c->server ? !terms->server_no_context : !terms->client_no_context;
-    c->inflation = mem_zero(sizeof *c->inflation);
-    c->inflation->bits = c->server ? terms->client_bits : terms->server_bits;
-    c->inflation->keep_context = c->server ? !terms->client_no_context : !terms->server_no_context;
+    c->inflate_bits = c->server ? terms->client_bits : terms->server_bits;
+    c->inflate_keep = c->server ? !terms->client_no_context : !terms->server_no_context;
     c->format = (uint8_t)(own_bits - DEFLATE_BITS_MIN + 1);
     if (own_context)
-        c->deflater = deflater_new(own_bits);
+        conn_work(c)->deflater = deflater_new(own_bits);
 }
 
 void conn_wait_writable(struct conn *c)
@@ -97,23 +148,44 @@ struct incoming {
     uint64_t since_ns;
 };
 
+static struct incoming *incoming_of(const struct conn *c)
+{
+    return c->work != NULL ? c->work->incoming : NULL;
+}
+
 /* A reader lives on the stack for as long as messages come whole, and moves to the heap only with one that
  * does not. `ended`: a message has ended since the reader was last put away. */
 static void keep_reader(struct conn *c, struct message_reader *reader, bool ended)
 {
+    struct incoming *incoming = incoming_of(c);
     if (message_reader_idle(reader)) {
         message_reader_free(reader);
-        free(c->incoming);
-        c->incoming = NULL;
+        free(incoming);
+        if (incoming != NULL)
+            c->work->incoming = NULL;
         return;
     }
-    if (c->incoming == NULL) {
-        c->incoming = mem_alloc(sizeof *c->incoming);
-        c->incoming->reader = *reader;
+    if (incoming == NULL) {
+        incoming = conn_work(c)->incoming = mem_alloc(sizeof *incoming);
+        incoming->reader = *reader;
         ended = true;
     }
     if (ended)
-        c->incoming->since_ns = loop_now_ns(c->loop);
+        incoming->since_ns = loop_now_ns(loop_of(c));
+}
+
+/* The context of the peer's messages, for as long as some are read. */
+static struct inflation take_inflation(const struct conn *c)
+{
+    return (struct inflation){.inflater = c->work != NULL ? c->work->inflater : NULL,
+                              .bits = c->inflate_bits,
+                              .keep_context = c->inflate_keep};
+}
+
+static void keep_inflation(struct conn *c, const struct inflation *inflation)
+{
+    if (inflation->inflater != NULL || c->work != NULL)
+        conn_work(c)->inflater = inflation->inflater;
 }
 
 static bool is_data(const struct message *message)
@@ -126,36 +198,41 @@ int conn_take(struct conn *c, uint8_t *at, size_t size, const struct conn_limits
 {
     struct message_reader local;
     struct message_reader *reader = &local;
+    struct inflation inflation = take_inflation(c);
     struct message message;
+    long took = 0;
     bool more = true, ended = false;
-    if (c->incoming != NULL) {
-        reader = &c->incoming->reader;
+    if (incoming_of(c) != NULL) {
+        reader = &c->work->incoming->reader;
     } else {
         message_reader_init(reader, c->server, limits->max_message);
         reader->max_fragments = limits->max_fragments;
-        reader->inflation = c->inflation;
     }
+    reader->inflation = c->inflate_bits > 0 ? &inflation : NULL;
     while (size > 0 && more) {
-        long took = message_read(reader, at, size, &message);
-        if (took < 0) {
-            if (reader == &local)
-                message_reader_free(reader);
-            return (int)took;
-        }
+        took = message_read(reader, at, size, &message);
+        if (took < 0)
+            break;
         at += took;
         size -= (size_t)took;
         ended = ended || is_data(&message);
         if (message.kind != MESSAGE_NONE)
             more = got(c, &message);
     }
-    keep_reader(c, reader, ended);
-    return 0;
+    reader->inflation = NULL;
+    if (took >= 0)
+        keep_reader(c, reader, ended);
+    else if (reader == &local)
+        message_reader_free(reader);
+    keep_inflation(c, &inflation);
+    conn_rest(c);
+    return took < 0 ? (int)took : 0;
 }
 
 long conn_receive(struct conn *c, const struct conn_limits *limits, uint64_t most,
                   bool (*got)(struct conn *, const struct message *))
 {
-    uint8_t *scratch = loop_scratch(c->loop);
+    uint8_t *scratch = loop_scratch(loop_of(c));
     size_t size = 0;
     switch (stream_read(&c->stream, scratch, least(most, LOOP_SCRATCH_SIZE), &size)) {
     case IO_DONE: break;
@@ -168,13 +245,26 @@ long conn_receive(struct conn *c, const struct conn_limits *limits, uint64_t mos
     return err < 0 ? err : (long)size;
 }
 
+long conn_discard(struct conn *c)
+{
+    size_t size;
+    switch (stream_read(&c->stream, loop_scratch(loop_of(c)), LOOP_SCRATCH_SIZE, &size)) {
+    case IO_DONE:
+    case IO_AGAIN: return 0;
+    case IO_CLOSED:
+    case IO_FAILED: break;
+    }
+    return ERR_CLOSED;
+}
+
 void conn_push_urgent(struct conn *c, struct blob *frame)
 {
-    struct blob *first = sendq_first_unstarted(&c->out);
+    struct sendq *out = conn_out(c);
+    struct blob *first = sendq_first_unstarted(out);
     if (first != NULL && first->key == URGENT_KEY)
-        sendq_drop_oldest(&c->out, first->size);
+        sendq_drop_oldest(out, first->size);
     frame->key = URGENT_KEY;
-    sendq_push_front(&c->out, frame);
+    sendq_push_front(out, frame);
 }
 
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
@@ -184,10 +274,11 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
     *ret_frames = 0;
     *ret_bytes = 0;
     if (!conn_drained(c)) {
-        int count = sendq_gather(&c->out, vector, FLUSH_VECTORS, FLUSH_BYTES);
+        struct sendq *out = conn_out(c);
+        int count = sendq_gather(out, vector, FLUSH_VECTORS, FLUSH_BYTES);
         switch (stream_writev(&c->stream, vector, count, &written)) {
         case IO_DONE:
-            *ret_frames = sendq_settle(&c->out, written);
+            *ret_frames = sendq_settle(out, written);
             *ret_bytes = written;
             break;
         case IO_AGAIN: break;
@@ -201,34 +292,40 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
 
 bool conn_drained(const struct conn *c)
 {
-    return c->out.count == 0 && !stream_unsent(&c->stream);
+    return (c->work == NULL || c->work->out.count == 0) && !stream_unsent(&c->stream);
 }
 
 size_t conn_incoming_bytes(const struct conn *c)
 {
-    return c->incoming != NULL ? c->incoming->reader.body.capacity : 0;
+    const struct incoming *incoming = incoming_of(c);
+    return incoming != NULL ? incoming->reader.body.capacity : 0;
 }
 
 uint64_t conn_incoming_since_ns(const struct conn *c)
 {
-    return c->incoming != NULL && !c->incoming->reader.closed ? c->incoming->since_ns : 0;
+    const struct incoming *incoming = incoming_of(c);
+    return incoming != NULL && !incoming->reader.closed ? incoming->since_ns : 0;
+}
+
+static void free_work(struct conn_work *work)
+{
+    turn_cancel(&work->turn);
+    sendq_free(&work->out);
+    if (work->incoming != NULL)
+        message_reader_free(&work->incoming->reader);
+    free(work->incoming);
+    inflater_free(work->inflater);
+    deflater_free(work->deflater);
+    pool_put(&works, work);
 }
 
 void conn_close(struct conn *c, bool reset)
 {
-    ev_io_stop(loop_ev(c->loop), &c->io);
+    ev_io_stop(loop_ev(loop_of(c)), &c->io);
     if (reset)
         sock_reset_on_close(c->stream.fd);
     stream_close(&c->stream);
-    sendq_free(&c->out);
-    if (c->incoming != NULL)
-        message_reader_free(&c->incoming->reader);
-    if (c->inflation != NULL)
-        inflation_release(c->inflation);
-    deflater_free(c->deflater);
-    free(c->incoming);
-    free(c->inflation);
-    c->incoming = NULL;
-    c->inflation = NULL;
-    c->deflater = NULL;
+    if (c->work != NULL)
+        free_work(c->work);
+    c->work = NULL;
 }

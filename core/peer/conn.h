@@ -3,10 +3,12 @@
  *
  *     stream -> message_reader -> got(message)          queue -> gather -> writev -> settle
  *
- * It keeps no reader while no message is under way, so an idle connection holds no buffer. */
+ * Most connections are idle most of the time, and then this is all there is of them: what they need only
+ * while something is under way is their work, which comes and goes. */
 #pragma once
 
 #include "hub/cast.h"
+#include "hub/ledger.h"
 #include "net/loop.h"
 #include "net/sendq.h"
 #include "net/stream.h"
@@ -15,17 +17,36 @@
 
 #include <stdbool.h>
 
-struct conn {
+struct conn;
+
+/* What all connections of one server or swarm share. */
+struct conn_owner {
     struct loop *loop;
+    void (*turn_end)(struct conn *); /* for those who asked, see conn_at_turn_end */
+};
+
+/* 80 bytes, of which libev has 48. */
+struct conn {
+    ev_io io; /* its data is the owner */
     struct stream stream;
-    bool server; /* which end this is: servers want masked frames */
+    struct conn_work *work; /* NULL while there is none */
+    bool server;            /* which end this is: servers want masked frames */
     bool reading;
-    uint8_t format; /* of casts: CAST_PLAIN, or what conn_compress has set */
-    ev_io io;
+    uint8_t format;       /* of casts: CAST_PLAIN, or what conn_compress has set */
+    uint8_t inflate_bits; /* window of the peer's messages; 0: compression is not agreed on */
+    bool inflate_keep;    /* they share a context */
+};
+
+/* There as long as bytes are queued, the end of the turn is waited for, a message has not come whole, or a
+ * compression context has to be kept. From a pool: a broadcast gives every connection one for a moment. */
+struct conn_work {
+    struct conn *conn;
+    struct turn turn;
+    struct ledger_entry queued; /* for an owner that has a ledger */
     struct sendq out;
-    struct incoming *incoming;   /* while a message is under way, else NULL */
-    struct inflation *inflation; /* of the peer's messages; NULL: not agreed on */
-    struct deflater *deflater;   /* of ours, when they share a context; else NULL */
+    struct incoming *incoming; /* while a message is under way, else NULL */
+    struct inflater *inflater; /* of the peer's messages, when they share a context; else NULL */
+    struct deflater *deflater; /* of ours, likewise */
 };
 
 /* Compressors that all connections of one process use, message by message: those of connections that keep no
@@ -44,8 +65,38 @@ struct conn_limits {
 };
 
 /* Takes over the stream and begins to read. `ready` runs with c->io when the descriptor is. */
-void conn_open(struct conn *c, struct loop *loop, struct stream stream, bool server,
+void conn_open(struct conn *c, struct conn_owner *owner, struct stream stream, bool server,
                void (*ready)(EV_P_ ev_io *, int));
+
+/* Its work, made if there is none. */
+struct conn_work *conn_work(struct conn *c);
+/* The queue, to push to. */
+static inline struct sendq *conn_out(struct conn *c)
+{
+    return &conn_work(c)->out;
+}
+/* Bytes in it. */
+static inline uint64_t conn_queued(const struct conn *c)
+{
+    return c->work != NULL ? c->work->out.bytes : 0;
+}
+/* The age of its head, 0 when it is empty. */
+static inline uint64_t conn_age_ns(const struct conn *c, uint64_t now_ns)
+{
+    return c->work != NULL ? sendq_age_ns(&c->work->out, now_ns) : 0;
+}
+/* The compressor of ours that keeps a context, or NULL. */
+static inline struct deflater *conn_deflater(const struct conn *c)
+{
+    return c->work != NULL ? c->work->deflater : NULL;
+}
+/* The owner's turn_end is to run for it, once, at the end of this turn. */
+void conn_at_turn_end(struct conn *c);
+/* Puts the work away if there is none left; for the end of turn_end. */
+void conn_rest(struct conn *c);
+/* Called often, it gives back what work has taken and nobody has needed of late. */
+void conn_trim(uint64_t now_ns);
+
 /* Both ends have agreed to these terms: from now on messages may be compressed. */
 void conn_compress(struct conn *c, const struct deflate_terms *terms);
 
@@ -59,7 +110,10 @@ void conn_read_on(struct conn *c, bool on);
  * none there yet), or the ERR_ that ends the connection: ERR_CLOSED when the stream did. */
 long conn_receive(struct conn *c, const struct conn_limits *limits, uint64_t most,
                   bool (*got)(struct conn *, const struct message *));
-/* The same for bytes that came behind the HTTP head; they may be changed. */
+/* Reads and forgets: 0, or ERR_CLOSED. A close with unread bytes would turn into a reset, which may overtake
+ * our Close frame. */
+long conn_discard(struct conn *c);
+/* The same as conn_receive for bytes that came behind the HTTP head; they may be changed. */
 int conn_take(struct conn *c, uint8_t *at, size_t size, const struct conn_limits *limits,
               bool (*got)(struct conn *, const struct message *));
 

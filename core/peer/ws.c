@@ -6,6 +6,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/meter.h"
+#include "base/pool.h"
+#include "base/tick.h"
 #include "net/sock.h"
 
 #include <stdio.h>
@@ -21,39 +23,65 @@ enum ws_input { INPUT_READ, INPUT_CLOSED, INPUT_IGNORED };
  * process may not live to see its end. */
 enum { UNSHOWN_MAX_BYTES = 16 * 1024 * 1024 };
 
+/* Every byte counts ten thousand times: what a connection can do without is elsewhere. From a pool. */
 struct ws {
     struct conn conn;
     struct member member;
-    struct turn turn;
-    struct ledger_entry queued;
     struct link link; /* in shared->open or shared->closing */
-    struct ws_shared *shared;
     struct address *address;
-    void *held; /* see ws_hold */
-    uint64_t key;
-    uint64_t heard_ns;   /* when anything was last received */
-    uint64_t spoke_ns;   /* when a message was last received */
-    uint64_t closing_ns; /* when CLOSING began */
-    struct meter messages, bytes;
-    struct sock_memory kernel; /* as last sampled */
-    size_t incoming_bytes;     /* as last counted */
-    enum ws_state state;
-    enum ws_input input;
-    bool may_publish;
-    bool evicted; /* closing because of the mark or the budget */
-    bool reset;   /* to be closed with a reset */
-    bool slow;
-    bool pinged; /* a ping is out since it was last heard */
+    struct ws_extra *extra; /* NULL without a need */
+    uint32_t heard;         /* tick when anything was last received */
+    union {
+        uint32_t spoke;   /* OPEN: tick when a message was last received */
+        uint32_t closing; /* later: tick when CLOSING began */
+    };
+    struct {
+        uint32_t out_queue, kernel;
+    } sampled;     /* of struct sock_memory */
+    uint8_t state; /* enum ws_state */
+    uint8_t input; /* enum ws_input */
+    bool may_publish : 1;
+    bool evicted : 1; /* closing because of the mark or the budget */
+    bool reset : 1;   /* to be closed with a reset */
+    bool slow : 1;
+    bool pinged : 1; /* a ping is out since it was last heard */
 };
+_Static_assert(sizeof(struct ws) <= 160, "with its place in the loop and in the topic, 200 bytes");
+
+/* Of a client whose rate is limited, or that has named a key of its own. */
+struct ws_extra {
+    uint64_t key; /* 0: that of the topic */
+    void *held;   /* see ws_hold */
+    struct meter messages, bytes;
+};
+
+static struct pool pool = POOL_OF(pool, struct ws);
 
 static struct ws *from_conn(struct conn *c)
 {
     return LIST_OF(c, struct ws, conn);
 }
 
+static struct ws_shared *shared_of(const struct ws *w)
+{
+    return LIST_OF(w->conn.io.data, struct ws_shared, owner);
+}
+
+static struct loop *loop_of(const struct ws *w)
+{
+    return shared_of(w)->owner.loop;
+}
+
+static struct ws_extra *extra_of(struct ws *w)
+{
+    if (w->extra == NULL)
+        w->extra = mem_zero(sizeof *w->extra);
+    return w->extra;
+}
+
 static void flush_later(struct ws *w)
 {
-    loop_at_turn_end(w->shared->loop, &w->turn);
+    conn_at_turn_end(&w->conn);
 }
 
 static void show_queues(const struct ws_shared *shared)
@@ -70,18 +98,21 @@ static void on_settled(struct turn *t)
 
 static void account(struct ws *w)
 {
-    struct ledger *ledger = &w->shared->ledger;
-    ledger_update(ledger, &w->queued, w->conn.out.bytes);
+    struct ledger *ledger = &shared_of(w)->ledger;
+    ledger_update(ledger, &conn_work(&w->conn)->queued, conn_queued(&w->conn));
     count_peak(COUNT_queue_bytes_peak, ledger->total);
     if (ledger->total > count_get(COUNT_queue_bytes) + UNSHOWN_MAX_BYTES)
-        show_queues(w->shared);
+        show_queues(shared_of(w));
 }
 
 static void set_kernel(struct ws *w, struct sock_memory now)
 {
-    count_add(COUNT_kernel_queue_bytes, now.out_queue - w->kernel.out_queue);
-    count_add(COUNT_kernel_socket_bytes, now.kernel - w->kernel.kernel);
-    w->kernel = now;
+    uint32_t out_queue = (uint32_t)least(now.out_queue, UINT32_MAX);
+    uint32_t kernel = (uint32_t)least(now.kernel, UINT32_MAX);
+    count_add(COUNT_kernel_queue_bytes, (uint64_t)out_queue - w->sampled.out_queue);
+    count_add(COUNT_kernel_socket_bytes, (uint64_t)kernel - w->sampled.kernel);
+    w->sampled.out_queue = out_queue;
+    w->sampled.kernel = kernel;
 }
 
 static void set_slow(struct ws *w, bool slow)
@@ -100,20 +131,22 @@ static void leave_open(struct ws *w)
 {
     if (w->state != WS_OPEN)
         return;
-    void *held = w->held;
-    hub_leave(w->shared->hub, &w->member);
+    void *held = ws_held(w);
+    hub_leave(shared_of(w)->hub, &w->member);
     set_slow(w, false);
-    w->shared->open_count--;
+    shared_of(w)->open_count--;
     count_sub(COUNT_connections_open, 1);
-    w->held = NULL;
-    if (held != NULL)
-        w->shared->left(w->shared, held);
+    if (held != NULL) {
+        ws_hold(w, NULL);
+        shared_of(w)->left(shared_of(w), held);
+    }
 }
 
 /* What has not begun to leave will not be delivered. */
 static void abandon(struct ws *w)
 {
-    count_add(COUNT_deliveries_abandoned, sendq_drop_unstarted(&w->conn.out));
+    if (conn_queued(&w->conn) > 0)
+        count_add(COUNT_deliveries_abandoned, sendq_drop_unstarted(conn_out(&w->conn)));
 }
 
 /* Its memory is given back at once, the object itself at the end of the turn. */
@@ -127,7 +160,7 @@ static void die(struct ws *w, bool reset)
     link_remove(&w->link);
     w->state = WS_DEAD;
     w->reset = reset;
-    sendq_free(&w->conn.out);
+    sendq_free(conn_out(&w->conn));
     account(w);
     flush_later(w);
 }
@@ -136,10 +169,11 @@ static void begin_closing(struct ws *w, int code, const char *reason)
 {
     leave_open(w);
     w->state = WS_CLOSING;
-    w->closing_ns = loop_now_ns(w->shared->loop);
-    list_append(&w->shared->closing, &w->link);
+    uint64_t now_ns = loop_now_ns(loop_of(w));
+    w->closing = tick_of(now_ns);
+    list_append(&shared_of(w)->closing, &w->link);
     count_close_sent(code);
-    sendq_push(&w->conn.out, message_close_frame(code, reason, NULL, w->closing_ns));
+    sendq_push(conn_out(&w->conn), message_close_frame(code, reason, NULL, now_ns));
     account(w);
     flush_later(w);
 }
@@ -149,7 +183,7 @@ static void log_peer(const struct ws *w, enum log_level level, const char *what,
     char name[SOCK_NAME_MAX];
     sock_peer_name(w->conn.stream.fd, name);
     log_line(level, "%s %s: %s, %llu bytes queued", what, name, err_text(err),
-             (unsigned long long)w->conn.out.bytes);
+             (unsigned long long)conn_queued(&w->conn));
 }
 
 /* The reason is what a client can do about it, where there is something, else the error's text. */
@@ -157,7 +191,7 @@ static void close_for(struct ws *w, int err)
 {
     char reason[FRAME_CONTROL_MAX];
     int code = err_close_code(err);
-    uint64_t window_ms = w->shared->reconnect_window_ns / NS_PER_MS;
+    uint64_t window_ms = shared_of(w)->reconnect_window_ns / NS_PER_MS;
     bool later = code == 1012 || code == 1013;
     snprintf(reason, sizeof reason, "{\"wsb\":\"reconnect\",\"window_ms\":%llu}",
              (unsigned long long)window_ms);
@@ -191,7 +225,8 @@ static void reset(struct ws *w, int err)
 static void keep_budget(struct ws_shared *shared)
 {
     while (shared->budget > 0 && shared->ledger.total > shared->budget) {
-        struct ws *largest = LIST_OF(ledger_largest(&shared->ledger), struct ws, queued);
+        struct ws *largest =
+            from_conn(LIST_OF(ledger_largest(&shared->ledger), struct conn_work, queued)->conn);
         if (largest->state == WS_OPEN)
             evict(largest, ERR_BUDGET);
         else
@@ -201,38 +236,38 @@ static void keep_budget(struct ws_shared *shared)
 
 static void tell_gap(struct ws *w, bool at_front, uint32_t dropped)
 {
-    if (w->shared->gap_notice && dropped > 0)
-        gap_note(&w->conn.out, at_front, dropped, loop_now_ns(w->shared->loop));
+    if (shared_of(w)->gap_notice && dropped > 0)
+        gap_note(conn_out(&w->conn), at_front, dropped, loop_now_ns(loop_of(w)));
 }
 
 /* Drops from the front until `size` more fits, and the notice that says so; false when it cannot. */
 static bool make_room(struct ws *w, uint64_t size)
 {
-    struct sendq *out = &w->conn.out;
-    uint64_t mark = w->shared->policy.mark;
-    uint64_t wanted = size + (w->shared->gap_notice ? GAP_FRAME_SIZE : 0);
+    struct sendq *out = conn_out(&w->conn);
+    uint64_t mark = shared_of(w)->policy.mark;
+    uint64_t wanted = size + (shared_of(w)->gap_notice ? GAP_FRAME_SIZE : 0);
     if (wanted > mark)
         return false;
     uint64_t most = mark - wanted;
     uint32_t missing;
     count_add(COUNT_deliveries_dropped, gap_drop_oldest(out, most, &missing));
     tell_gap(w, true, missing);
-    return !policy_over(&w->shared->policy, out->bytes, size);
+    return !policy_over(&shared_of(w)->policy, out->bytes, size);
 }
 
 /* Drops what the new message replaces. */
 static void conflate(struct ws *w, uint64_t key)
 {
-    uint32_t dropped = sendq_drop_key(&w->conn.out, key);
+    uint32_t dropped = sendq_drop_key(conn_out(&w->conn), key);
     count_add(COUNT_deliveries_dropped, dropped);
     tell_gap(w, true, dropped);
 }
 
 static enum verdict decide(const struct ws *w, uint64_t size)
 {
-    enum verdict verdict = policy_decide(&w->shared->policy, w->conn.out.bytes, size);
+    enum verdict verdict = policy_decide(&shared_of(w)->policy, conn_queued(&w->conn), size);
     /* What shares a compression context cannot be read with a message of it left out. */
-    return verdict != VERDICT_QUEUE && w->conn.deflater != NULL ? VERDICT_EVICT : verdict;
+    return verdict != VERDICT_QUEUE && conn_deflater(&w->conn) != NULL ? VERDICT_EVICT : verdict;
 }
 
 /* Whether the message is to be queued. */
@@ -244,7 +279,7 @@ static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
     case VERDICT_DROP_NEWEST: break;
     case VERDICT_CONFLATE:
         conflate(w, cast->key);
-        if (!policy_over(&w->shared->policy, w->conn.out.bytes, size) || make_room(w, size))
+        if (!policy_over(&shared_of(w)->policy, conn_queued(&w->conn), size) || make_room(w, size))
             return true;
         break;
     case VERDICT_MAKE_ROOM:
@@ -261,26 +296,27 @@ static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
  * context of its own. */
 static struct blob *frame_of(struct ws *w, struct cast *cast)
 {
-    bool small = cast->payload.size < w->shared->deflate_min;
-    if (w->conn.deflater == NULL || small)
-        return cast_frame(cast, small ? CAST_PLAIN : w->conn.format, w->shared->copy);
-    return conn_deflate(cast, w->conn.deflater, true);
+    bool small = cast->payload.size < shared_of(w)->deflate_min;
+    struct deflater *own = conn_deflater(&w->conn);
+    if (own == NULL || small)
+        return cast_frame(cast, small ? CAST_PLAIN : w->conn.format, shared_of(w)->copy);
+    return conn_deflate(cast, own, true);
 }
 
 static void deliver(struct member *m, struct cast *cast)
 {
     struct ws *w = LIST_OF(m, struct ws, member);
-    if (w->state != WS_OPEN || (w->held != NULL && !w->shared->wants(w->shared, w, cast)))
+    if (w->state != WS_OPEN || (ws_held(w) != NULL && !shared_of(w)->wants(shared_of(w), w, cast)))
         return;
     struct blob *frame = frame_of(w, cast);
     if (admit(w, cast, frame->size)) {
-        sendq_push(&w->conn.out, frame);
+        sendq_push(conn_out(&w->conn), frame);
         count_add(COUNT_deliveries_queued, 1);
     } else {
         blob_unref(frame);
     }
     account(w);
-    keep_budget(w->shared);
+    keep_budget(shared_of(w));
     flush_later(w);
 }
 
@@ -300,7 +336,7 @@ static void peer_closes(struct ws *w, const struct message *message)
 
 static void push_urgent(struct ws *w, enum frame_opcode opcode, const void *payload, size_t size)
 {
-    conn_push_urgent(&w->conn, message_frame(opcode, payload, size, NULL, loop_now_ns(w->shared->loop)));
+    conn_push_urgent(&w->conn, message_frame(opcode, payload, size, NULL, loop_now_ns(loop_of(w))));
     account(w);
     flush_later(w);
 }
@@ -308,10 +344,12 @@ static void push_urgent(struct ws *w, enum frame_opcode opcode, const void *payl
 /* 0, or why the client's message is not published. */
 static int check_message(struct ws *w)
 {
-    w->spoke_ns = loop_now_ns(w->shared->loop);
+    uint64_t now_ns = loop_now_ns(loop_of(w));
+    double rate = shared_of(w)->message_rate;
+    w->spoke = tick_of(now_ns);
     if (!w->may_publish)
         return ERR_PUBLISH;
-    return meter_take(&w->messages, w->shared->message_rate, 1, w->spoke_ns) ? 0 : ERR_RATE;
+    return rate <= 0 || meter_take(&extra_of(w)->messages, rate, 1, now_ns) ? 0 : ERR_RATE;
 }
 
 static void break_off(struct ws *w, int err)
@@ -331,7 +369,7 @@ static void take_message(struct ws *w, const struct message *message)
         return;
     }
     count_add(COUNT_messages_in, 1);
-    w->shared->message(w->shared, w, message);
+    shared_of(w)->message(shared_of(w), w, message);
 }
 
 static bool got(struct conn *c, const struct message *message)
@@ -363,20 +401,22 @@ static void stream_ended(struct ws *w)
     die(w, w->input != INPUT_CLOSED);
 }
 
-static void set_incoming(struct ws *w, size_t bytes)
+static void check_bytes(struct ws *w, size_t bytes)
 {
-    count_add(COUNT_incoming_bytes, bytes - w->incoming_bytes);
-    w->incoming_bytes = bytes;
+    double rate = shared_of(w)->byte_rate;
+    if (w->state == WS_OPEN && rate > 0 &&
+        !meter_take(&extra_of(w)->bytes, rate, (double)bytes, loop_now_ns(loop_of(w))))
+        break_off(w, ERR_RATE);
 }
 
-static void settle_receive(struct ws *w, long result)
+/* `held`: what conn_incoming_bytes was before. */
+static void settle_receive(struct ws *w, size_t held, long result)
 {
-    set_incoming(w, conn_incoming_bytes(&w->conn));
-    w->heard_ns = loop_now_ns(w->shared->loop);
+    count_add(COUNT_incoming_bytes, conn_incoming_bytes(&w->conn) - held);
+    w->heard = tick_of(loop_now_ns(loop_of(w)));
     w->pinged = false;
     if (result >= 0) {
-        if (w->state == WS_OPEN && !meter_take(&w->bytes, w->shared->byte_rate, (double)result, w->heard_ns))
-            break_off(w, ERR_RATE);
+        check_bytes(w, (size_t)result);
         return;
     }
     if (result == ERR_CLOSED) {
@@ -391,29 +431,18 @@ static void settle_receive(struct ws *w, long result)
     ws_close(w, (int)result);
 }
 
-/* A close with unread bytes would turn into a reset, which may overtake our Close frame. */
-static long discard(struct ws *w)
-{
-    size_t size;
-    switch (stream_read(&w->conn.stream, loop_scratch(w->shared->loop), LOOP_SCRATCH_SIZE, &size)) {
-    case IO_DONE:
-    case IO_AGAIN: return 0;
-    case IO_CLOSED:
-    case IO_FAILED: break;
-    }
-    return ERR_CLOSED;
-}
-
 static void ready(EV_P_ ev_io *io, int events)
 {
     (void)loop;
     struct ws *w = from_conn(LIST_OF(io, struct conn, io));
     if (w->state == WS_DEAD)
         return;
+    size_t held = conn_incoming_bytes(&w->conn);
     if (events & EV_READ)
-        settle_receive(w, w->input == INPUT_IGNORED
-                              ? discard(w)
-                              : conn_receive(&w->conn, &w->shared->limits, LOOP_SCRATCH_SIZE, got));
+        settle_receive(w, held,
+                       w->input == INPUT_IGNORED
+                           ? conn_discard(&w->conn)
+                           : conn_receive(&w->conn, &shared_of(w)->limits, LOOP_SCRATCH_SIZE, got));
     if (events & EV_WRITE)
         flush_later(w);
 }
@@ -442,28 +471,30 @@ static void flush(struct ws *w)
     }
 }
 
-static void turn_end(struct turn *t)
+static void turn_end(struct conn *c)
 {
-    struct ws *w = LIST_OF(t, struct ws, turn);
-    loop_at_turn_end(w->shared->loop, &w->shared->settled);
+    struct ws *w = from_conn(c);
+    loop_at_turn_end(loop_of(w), &shared_of(w)->settled);
     if (w->state != WS_DEAD)
         flush(w);
-    if (w->state != WS_DEAD)
+    if (w->state != WS_DEAD) {
+        conn_rest(c);
         return;
-    turn_cancel(&w->turn);
+    }
     set_kernel(w, (struct sock_memory){0});
-    set_incoming(w, 0);
+    count_sub(COUNT_incoming_bytes, conn_incoming_bytes(c));
     if (w->address != NULL)
-        address_leave(w->shared->addresses, w->address);
+        address_leave(shared_of(w)->addresses, w->address);
     if (!w->reset) /* its last bytes may be in the kernel still, but not for ever */
-        sock_give_up_after(w->conn.stream.fd, w->shared->evict_grace_ns);
-    conn_close(&w->conn, w->reset);
-    free(w);
+        sock_give_up_after(w->conn.stream.fd, shared_of(w)->evict_grace_ns);
+    conn_close(c, w->reset);
+    free(w->extra);
+    pool_put(&pool, w);
 }
 
 void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub)
 {
-    *shared = (struct ws_shared){.loop = loop, .hub = hub};
+    *shared = (struct ws_shared){.owner = {loop, turn_end}, .hub = hub};
     ledger_init(&shared->ledger);
     turn_init(&shared->settled, on_settled);
     link_init(&shared->open);
@@ -472,45 +503,43 @@ void ws_shared_init(struct ws_shared *shared, struct loop *loop, struct hub *hub
 
 struct ws *ws_open(struct ws_shared *shared, const struct ws_start *start)
 {
-    struct ws *w = mem_zero(sizeof *w);
-    w->shared = shared;
-    w->address = start->address;
-    w->key = start->key;
-    w->may_publish = start->may_publish;
-    w->heard_ns = w->spoke_ns = loop_now_ns(shared->loop);
+    struct ws *w = pool_take(&pool);
+    *w = (struct ws){.address = start->address, .may_publish = start->may_publish};
+    w->heard = w->spoke = tick_of(loop_now_ns(shared->owner.loop));
     w->member.deliver = deliver;
     link_init(&w->link);
-    turn_init(&w->turn, turn_end);
-    ledger_entry_init(&w->queued);
-    conn_open(&w->conn, shared->loop, start->stream, true, ready);
+    conn_open(&w->conn, &shared->owner, start->stream, true, ready);
     conn_compress(&w->conn, &start->deflate);
     list_append(&shared->open, &w->link);
-    w->held = start->held;
-    if (w->held == NULL)
+    if (start->held != NULL)
+        ws_hold(w, start->held);
+    else
         hub_join(shared->hub, start->topic, &w->member);
+    if (start->held != NULL || start->key != topic_key(w->member.topic))
+        extra_of(w)->key = start->key;
     shared->open_count++;
     count_add(COUNT_connections_open, 1);
     if (start->turned_away < 0)
         ws_close(w, start->turned_away);
     if (start->rest_size > 0)
-        settle_receive(w, conn_take(&w->conn, start->rest, start->rest_size, &shared->limits, got));
+        settle_receive(w, 0, conn_take(&w->conn, start->rest, start->rest_size, &shared->limits, got));
     return w;
 }
 
 void ws_hold(struct ws *w, void *held)
 {
-    w->held = held;
+    extra_of(w)->held = held;
 }
 
 void *ws_held(const struct ws *w)
 {
-    return w->held;
+    return w->extra != NULL ? w->extra->held : NULL;
 }
 
 void ws_join(struct ws *w, struct slice topic)
 {
     if (w->state == WS_OPEN)
-        hub_join(w->shared->hub, topic, &w->member);
+        hub_join(shared_of(w)->hub, topic, &w->member);
 }
 
 void ws_send(struct ws *w, struct cast *cast)
@@ -520,8 +549,8 @@ void ws_send(struct ws *w, struct cast *cast)
 
 bool ws_has_room(const struct ws *w, double part)
 {
-    double mark = (double)w->shared->policy.mark;
-    return mark == 0 || (double)w->conn.out.bytes < mark * part;
+    double mark = (double)shared_of(w)->policy.mark;
+    return mark == 0 || (double)conn_queued(&w->conn) < mark * part;
 }
 
 struct member *ws_member(struct ws *w)
@@ -531,13 +560,13 @@ struct member *ws_member(struct ws *w)
 
 uint64_t ws_key(const struct ws *w)
 {
-    return w->key;
+    return w->extra != NULL && w->extra->key != 0 ? w->extra->key : topic_key(w->member.topic);
 }
 
 static void keep_alive(struct ws *w, uint64_t now_ns)
 {
-    struct ws_shared *shared = w->shared;
-    uint64_t silent_ns = now_ns - w->heard_ns;
+    const struct ws_shared *shared = shared_of(w);
+    uint64_t silent_ns = tick_age_ns(w->heard, now_ns);
     if (shared->ping_interval_ns == 0 || silent_ns < shared->ping_interval_ns)
         return;
     if (!w->pinged) {
@@ -555,23 +584,25 @@ static void keep_alive(struct ws *w, uint64_t now_ns)
 static void keep_deadlines(struct ws *w, uint64_t now_ns)
 {
     uint64_t since_ns = conn_incoming_since_ns(&w->conn);
-    uint64_t idle_ns = w->shared->idle_timeout_ns;
-    bool late = since_ns > 0 && now_ns - since_ns >= w->shared->message_timeout_ns;
-    if (w->state == WS_OPEN && (late || (idle_ns > 0 && now_ns - w->spoke_ns >= idle_ns)))
+    uint64_t idle_ns = shared_of(w)->idle_timeout_ns;
+    bool late = since_ns > 0 && now_ns - since_ns >= shared_of(w)->message_timeout_ns;
+    if (w->state == WS_OPEN && (late || (idle_ns > 0 && tick_age_ns(w->spoke, now_ns) >= idle_ns)))
         break_off(w, ERR_TIMEOUT);
 }
 
 void ws_sample(struct ws_shared *shared, unsigned most)
 {
-    uint64_t now_ns = loop_now_ns(shared->loop);
+    uint64_t now_ns = loop_now_ns(shared->owner.loop);
     uint64_t count = shared->open_count < most ? shared->open_count : most;
+    conn_trim(now_ns);
+    pool_trim(&pool, now_ns);
     for (uint64_t i = 0; i < count && !list_empty(&shared->open); i++) {
         struct ws *w = ws_first_open(shared);
         struct sock_memory now = {0};
         list_append(&shared->open, &w->link);
         sock_memory(w->conn.stream.fd, &now);
         set_kernel(w, now);
-        set_slow(w, sendq_age_ns(&w->conn.out, now_ns) > shared->slow_after_ns);
+        set_slow(w, conn_age_ns(&w->conn, now_ns) > shared->slow_after_ns);
         keep_alive(w, now_ns);
         keep_deadlines(w, now_ns);
     }
@@ -579,10 +610,10 @@ void ws_sample(struct ws_shared *shared, unsigned most)
 
 void ws_expire(struct ws_shared *shared)
 {
-    uint64_t now_ns = loop_now_ns(shared->loop);
+    uint64_t now_ns = loop_now_ns(shared->owner.loop);
     while (!list_empty(&shared->closing)) {
         struct ws *w = LIST_OF(shared->closing.next, struct ws, link);
-        if (now_ns - w->closing_ns < shared->evict_grace_ns)
+        if (tick_age_ns(w->closing, now_ns) < shared->evict_grace_ns)
             return;
         reset(w, ERR_TIMEOUT);
     }

@@ -20,7 +20,7 @@ struct ws;
 
 /* What all connections of one server share. The figures may change at any time. */
 struct ws_shared {
-    struct loop *loop;
+    struct conn_owner owner;
     struct hub *hub;
     struct ledger ledger; /* queued bytes of every connection */
     struct turn settled;  /* once all flushes of a turn are through: what is queued now is a backlog */
@@ -82,6 +82,7 @@ void ws_send(struct ws *w, struct cast *cast);
 bool ws_has_room(const struct ws *w, double part);
 
 struct member *ws_member(struct ws *w);
+/* What its messages conflate by; it is in a topic. */
 uint64_t ws_key(const struct ws *w);
 
 /* Begins to close with err's close code and text. Harmless unless OPEN. */

@@ -196,13 +196,13 @@ static void on_publish(struct feed_owner *owner, const struct stamp *stamp, stru
     count_add(COUNT_publish_bytes, payload.size);
     count_time(HIST_publish_lateness, now_ns > stamp->intended_ns ? now_ns - stamp->intended_ns : 0);
     note_schedule(s, stamp, payload.size);
-    if (c->state != CLIENT_OPEN || c->conn.out.bytes + payload.size > s->config.publish_queue) {
+    if (c->state != CLIENT_OPEN || conn_queued(&c->conn) + payload.size > s->config.publish_queue) {
         count_add(COUNT_publish_failed, 1);
         return;
     }
     client_send(c, FRAME_TEXT, payload.at, payload.size);
     count_add(COUNT_publish_sent, 1);
-    count_set(COUNT_publish_backlog_bytes, c->conn.out.bytes);
+    count_set(COUNT_publish_backlog_bytes, conn_queued(&c->conn));
 }
 
 static void on_finished(struct feed_owner *owner)
@@ -339,6 +339,7 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     struct wsb_swarm *s = timer->data;
     uint64_t now_ns = loop_refresh(s->loop);
     s->ticks++;
+    conn_trim(now_ns);
     expire_coming(s, now_ns);
     if (s->stopping) {
         stop_step(s, now_ns);
@@ -376,7 +377,7 @@ static bool check(const struct swarm_config *c, struct url *ret_url, char *why, 
 static void share(struct wsb_swarm *s)
 {
     const struct swarm_config *c = &s->config;
-    s->shared.loop = s->loop;
+    s->shared.owner.loop = s->loop;
     s->shared.rng = &s->rng;
     s->shared.source = c->source.at[0] != '\0' ? c->source.at : NULL;
     s->shared.origin = c->origin.at[0] != '\0' ? c->origin.at : NULL;

@@ -87,8 +87,8 @@ static bool set_up(const struct flags *flags, struct client_shared *shared)
 
 static void tear_down(struct client_shared *shared)
 {
-    struct ev_loop *ev = loop_ev(shared->loop);
-    loop_free(shared->loop);
+    struct ev_loop *ev = loop_ev(shared->owner.loop);
+    loop_free(shared->owner.loop);
     ev_loop_destroy(ev);
     tls_context_free(shared->tls);
     deflaters_free(&shared->deflaters);
@@ -118,8 +118,11 @@ int main(int count, char **words)
     struct flags flags = {.takeover = "both", .ca = ""};
     struct rng masks;
     struct ev_loop *ev = ev_loop_new(EVFLAG_AUTO);
-    struct client_shared shared = {
-        .loop = loop_new(ev), .rng = &masks, .opened = on_opened, .message = on_message, .ended = on_ended};
+    struct client_shared shared = {.owner.loop = loop_new(ev),
+                                   .rng = &masks,
+                                   .opened = on_opened,
+                                   .message = on_message,
+                                   .ended = on_ended};
     samples_begin(&sent, 6);
     samples_begin(&expected, 6);
     rng_seed(&masks, 7);

@@ -72,7 +72,7 @@ static int set_up(void **state)
     rng_seed(&rng, 1);
     listening = sock_listen("127.0.0.1", 0, 16, 0);
     shared = (struct client_shared){
-        .loop = loop,
+        .owner = {.loop = loop},
         .rng = &rng,
         .url = {.host = "127.0.0.1", .port = sock_port(listening), .target = "/feed?key=a"},
         .limits = {.max_message = 1000},

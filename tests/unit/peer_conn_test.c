@@ -20,6 +20,7 @@ static const struct conn_limits limits = {.max_message = 1 << 20}, five = {.max_
 
 static struct ev_loop *ev;
 static struct loop *loop;
+static struct conn_owner owner;
 static struct conn conn;
 static int far;
 static char heard[4096]; /* "TEXT hello|PING x" */
@@ -49,7 +50,8 @@ static int set_up(void **state)
         return -1;
     ev = ev_loop_new(EVFLAG_AUTO);
     loop = loop_new(ev);
-    conn_open(&conn, loop, (struct stream){.fd = pair[0]}, true, ready);
+    owner.loop = loop;
+    conn_open(&conn, &owner, (struct stream){.fd = pair[0]}, true, ready);
     far = pair[1];
     heard[0] = '\0';
     stop_after = 0;
@@ -83,10 +85,10 @@ static const char fragments[] = "\x01\x83\0\0\0\0one\x89\x81\0\0\0\0p\x00\x81\0\
 static void idle_it_holds_nothing(void **state)
 {
     (void)state;
-    assert_null(conn.incoming);
-    assert_null(conn.out.ring);
+    assert_null(conn.work);
+    assert_null(conn.work);
     assert_int_equal(receive(), 0);
-    assert_null(conn.incoming);
+    assert_null(conn.work);
 }
 
 static void a_whole_message_leaves_no_reader(void **state)
@@ -95,7 +97,7 @@ static void a_whole_message_leaves_no_reader(void **state)
     say(hello, sizeof hello - 1);
     assert_int_equal(receive(), sizeof hello - 1);
     assert_string_equal(heard, "TEXT hello");
-    assert_null(conn.incoming);
+    assert_null(conn.work);
 }
 
 static void fragments_in_one_read_leave_no_reader(void **state)
@@ -104,7 +106,7 @@ static void fragments_in_one_read_leave_no_reader(void **state)
     say(fragments, sizeof fragments - 1);
     receive();
     assert_string_equal(heard, "PING p|TEXT one,two");
-    assert_null(conn.incoming);
+    assert_null(conn.work);
 }
 
 static void a_reader_lives_as_long_as_its_message(void **state)
@@ -116,10 +118,10 @@ static void a_reader_lives_as_long_as_its_message(void **state)
         heard[0] = '\0';
         say(wire, cut);
         receive();
-        assert_true((conn.incoming == NULL) == (cut == sizeof fragments - 1));
+        assert_true((conn.work == NULL) == (cut == sizeof fragments - 1));
         say(wire + cut, sizeof wire - 1 - cut);
         receive();
-        assert_null(conn.incoming);
+        assert_null(conn.work);
         assert_string_equal(heard, "PING p|TEXT one,two|TEXT hello");
     }
 }
@@ -132,7 +134,7 @@ static void byte_by_byte(void **state)
         assert_int_equal(receive(), 1);
     }
     assert_string_equal(heard, "PING p|TEXT one,two");
-    assert_null(conn.incoming);
+    assert_null(conn.work);
 }
 
 static void reads_no_more_than_it_may(void **state)
@@ -154,11 +156,11 @@ static void what_stands_behind_the_head_is_taken(void **state)
     memcpy(rest + sizeof hello - 1, hello, 3);
     assert_int_equal(conn_take(&conn, rest, sizeof rest, &limits, got), 0);
     assert_string_equal(heard, "TEXT hello");
-    assert_non_null(conn.incoming);
+    assert_non_null(conn.work);
     say(hello + 3, sizeof hello - 1 - 3);
     receive();
     assert_string_equal(heard, "TEXT hello|TEXT hello");
-    assert_null(conn.incoming);
+    assert_null(conn.work);
 }
 
 static void errors_are_handed_on(void **state)
@@ -212,7 +214,7 @@ static bool waits_for(int events)
 
 static void push(const char *text, size_t size)
 {
-    sendq_push(&conn.out, message_frame(FRAME_BINARY, text, size, NULL, 0));
+    sendq_push(conn_out(&conn), message_frame(FRAME_BINARY, text, size, NULL, 0));
 }
 
 static void a_flush_writes_frames_together(void **state)
@@ -270,8 +272,8 @@ static void partial_writes_add_up(void **state)
         left += bytes;
         frames_left += frames;
         assert_int_equal(frames_left, left / FRAME);
-        assert_int_equal(conn.out.bytes, (size_t)COUNT * FRAME - left);
-        assert_true(waits_for(conn.out.count > 0 ? EV_READ | EV_WRITE : EV_READ));
+        assert_int_equal(conn_queued(&conn), (size_t)COUNT * FRAME - left);
+        assert_true(waits_for(conn_queued(&conn) > 0 ? EV_READ | EV_WRITE : EV_READ));
         arrived += swallow(most);
         most = most * 5 % 65521 + 1;
     }

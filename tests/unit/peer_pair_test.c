@@ -140,7 +140,7 @@ static int set_up(void **state)
     ws.gap_notice = true;
     ws.evict_grace_ns = 100 * NS_PER_S;
     ws.slow_after_ns = NS_PER_S;
-    shared = (struct client_shared){.loop = loop,
+    shared = (struct client_shared){.owner = {.loop = loop},
                                     .rng = &rng,
                                     .sock = {.receive_buffer = 4096},
                                     .limits = {.max_message = 1 << 20},
@@ -244,8 +244,8 @@ static void half_a_message_is_counted(void **state)
     struct blob *half = blob_new(8 + 500, 0, 0);
     memcpy(half->bytes, "\x82\xFE\x03\xE8mask", 8);
     memset(half->bytes + 8, 'x', 500);
-    sendq_push(&peer[0].client.conn.out, half);
-    loop_at_turn_end(loop, &peer[0].client.turn);
+    sendq_push(conn_out(&peer[0].client.conn), half);
+    conn_at_turn_end(&peer[0].client.conn);
     WAIT_FOR(count_get(COUNT_incoming_bytes) >= 500);
     client_abort(&peer[0].client);
     WAIT_FOR(ws_none_left(&ws) && count_get(COUNT_incoming_bytes) == 0);
@@ -450,10 +450,9 @@ static void an_unanswered_ping_ends_in_3008(void **state)
     ws.ping_interval_ns = 1;
     connect_to(0, "/t");
     client_allow(&peer[0].client, 0);
-    loop_refresh(loop);
-    ws_sample(&ws, 10);
+    uint64_t written = count_get(COUNT_frames_written);
+    WAIT_FOR(count_get(COUNT_frames_written) > written || (ws_sample(&ws, 10), false));
     assert_int_equal(count_get(COUNT_ping_timeouts), 0);
-    ev_run(ev, EVRUN_ONCE);
     ws_sample(&ws, 10);
     assert_int_equal(count_get(COUNT_ping_timeouts), 1);
     client_allow(&peer[0].client, UINT64_MAX);
