@@ -51,7 +51,8 @@ static struct block *block_of(void *object)
 /* Twice as much is mapped, so that an aligned block is in it, and the rest given back. */
 static struct block *block_new(size_t size)
 {
-    uint8_t *at = mmap(NULL, 2 * BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *at =
+        mmap(NULL, 2 * (size_t)BLOCK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     at = mem_checked(at != MAP_FAILED ? at : NULL, BLOCK_SIZE);
     size_t before = -(uintptr_t)at & (BLOCK_SIZE - 1);
     if (before > 0)

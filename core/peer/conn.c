@@ -37,7 +37,8 @@ struct conn_work *conn_work(struct conn *c)
     if (c->work != NULL)
         return c->work;
     struct conn_work *work = pool_take(&works);
-    *work = (struct conn_work){.conn = c};
+    memset(work, 0, offsetof(struct conn_work, out.few));
+    work->conn = c;
     turn_init(&work->turn, on_turn_end);
     ledger_entry_init(&work->queued);
     return c->work = work;
@@ -54,7 +55,8 @@ void conn_rest(struct conn *c)
     if (work == NULL || work->out.count > 0 || !list_empty(&work->turn.link) || work->queued.bytes > 0 ||
         work->incoming != NULL || work->inflater != NULL || work->deflater != NULL)
         return;
-    sendq_free(&work->out);
+    if (work->out.capacity > SENDQ_FEW)
+        sendq_free(&work->out);
     pool_put(&works, work);
     c->work = NULL;
 }

@@ -43,10 +43,10 @@ struct conn_work {
     struct conn *conn;
     struct turn turn;
     struct ledger_entry queued; /* for an owner that has a ledger */
+    struct incoming *incoming;  /* while a message is under way, else NULL */
+    struct inflater *inflater;  /* of the peer's messages, when they share a context; else NULL */
+    struct deflater *deflater;  /* of ours, likewise */
     struct sendq out;
-    struct incoming *incoming; /* while a message is under way, else NULL */
-    struct inflater *inflater; /* of the peer's messages, when they share a context; else NULL */
-    struct deflater *deflater; /* of ours, likewise */
 };
 
 /* Compressors that all connections of one process use, message by message: those of connections that keep no
@@ -92,7 +92,7 @@ static inline struct deflater *conn_deflater(const struct conn *c)
 }
 /* The owner's turn_end is to run for it, once, at the end of this turn. */
 void conn_at_turn_end(struct conn *c);
-/* Puts the work away if there is none left; for the end of turn_end. */
+/* Puts the work away if there is none left. The owner calls it; conn_receive does, too. */
 void conn_rest(struct conn *c);
 /* Called often, it gives back what work has taken and nobody has needed of late. */
 void conn_trim(uint64_t now_ns);

@@ -35,11 +35,9 @@ struct ws {
         uint32_t spoke;   /* OPEN: tick when a message was last received */
         uint32_t closing; /* later: tick when CLOSING began */
     };
-    struct {
-        uint32_t out_queue, kernel;
-    } sampled;     /* of struct sock_memory */
-    uint8_t state; /* enum ws_state */
-    uint8_t input; /* enum ws_input */
+    uint32_t out_queue, kernel; /* of struct sock_memory, as last sampled */
+    uint8_t state;              /* enum ws_state */
+    uint8_t input;              /* enum ws_input */
     bool may_publish : 1;
     bool evicted : 1; /* closing because of the mark or the budget */
     bool reset : 1;   /* to be closed with a reset */
@@ -99,7 +97,8 @@ static void on_settled(struct turn *t)
 static void account(struct ws *w)
 {
     struct ledger *ledger = &shared_of(w)->ledger;
-    ledger_update(ledger, &conn_work(&w->conn)->queued, conn_queued(&w->conn));
+    struct conn_work *work = conn_work(&w->conn);
+    ledger_update(ledger, &work->queued, work->out.bytes);
     count_peak(COUNT_queue_bytes_peak, ledger->total);
     if (ledger->total > count_get(COUNT_queue_bytes) + UNSHOWN_MAX_BYTES)
         show_queues(shared_of(w));
@@ -109,10 +108,10 @@ static void set_kernel(struct ws *w, struct sock_memory now)
 {
     uint32_t out_queue = (uint32_t)least(now.out_queue, UINT32_MAX);
     uint32_t kernel = (uint32_t)least(now.kernel, UINT32_MAX);
-    count_add(COUNT_kernel_queue_bytes, (uint64_t)out_queue - w->sampled.out_queue);
-    count_add(COUNT_kernel_socket_bytes, (uint64_t)kernel - w->sampled.kernel);
-    w->sampled.out_queue = out_queue;
-    w->sampled.kernel = kernel;
+    count_add(COUNT_kernel_queue_bytes, (uint64_t)out_queue - w->out_queue);
+    count_add(COUNT_kernel_socket_bytes, (uint64_t)kernel - w->kernel);
+    w->out_queue = out_queue;
+    w->kernel = kernel;
 }
 
 static void set_slow(struct ws *w, bool slow)
@@ -477,10 +476,8 @@ static void turn_end(struct conn *c)
     loop_at_turn_end(loop_of(w), &shared_of(w)->settled);
     if (w->state != WS_DEAD)
         flush(w);
-    if (w->state != WS_DEAD) {
-        conn_rest(c);
+    if (w->state != WS_DEAD)
         return;
-    }
     set_kernel(w, (struct sock_memory){0});
     count_sub(COUNT_incoming_bytes, conn_incoming_bytes(c));
     if (w->address != NULL)
@@ -602,6 +599,7 @@ void ws_sample(struct ws_shared *shared, unsigned most)
         list_append(&shared->open, &w->link);
         sock_memory(w->conn.stream.fd, &now);
         set_kernel(w, now);
+        conn_rest(&w->conn); /* not after each flush: a feed would have to take it again at once */
         set_slow(w, conn_age_ns(&w->conn, now_ns) > shared->slow_after_ns);
         keep_alive(w, now_ns);
         keep_deadlines(w, now_ns);
