@@ -58,15 +58,17 @@ struct client {
     struct conn conn;
     struct client_shared *shared;
     struct client_handshake *handshake; /* until OPEN */
-    uint64_t began_ns;
+    union {
+        uint64_t began_ns; /* before OPEN: when it began to connect */
+        uint64_t heard_ns; /* from then on: when the last bytes came */
+    };
+    uint64_t pinged_ns; /* when a ping left that nothing has been heard since, else 0 */
     uint64_t allowance; /* bytes it may still read, UINT64_MAX without limit */
+    struct client_heard heard;
     enum client_state state;
+    int code;
     bool was_open;
     bool refused; /* nobody listened, or it was reset before the upgrade */
-    int code;
-    uint64_t heard_ns;  /* when the last bytes came, from OPEN on */
-    uint64_t pinged_ns; /* when a ping left that nothing has been heard since, else 0 */
-    struct client_heard heard;
 };
 
 /* Begins to connect, with nothing left of a connection before. 0, or ERR_SYSTEM when not even a socket is to

@@ -1,11 +1,13 @@
 #include "role/retry.h"
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
 #include "base/fnv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The order of the choices of reconnect and reconnect_jitter. */
 enum { CHOICE_NONE, CHOICE_FIXED, CHOICE_EXPONENTIAL, CHOICE_DECORRELATED, CHOICE_LIST, CHOICE_SCRIPT };
@@ -89,6 +91,13 @@ int retry_configure(struct retry_shared *s, const struct swarm_config *c, char *
     return 0;
 }
 
+struct retry_wait {
+    struct retry *retry;
+    ev_timer timer;
+    struct link link; /* until the owner was asked */
+    uint64_t due_ns;
+};
+
 static void ask_now(struct turn *t)
 {
     struct retry_shared *s = LIST_OF(t, struct retry_shared, turn);
@@ -96,11 +105,12 @@ static void ask_now(struct turn *t)
     while (!list_empty(&s->asking)) {
         size_t count = 0;
         for (struct link *at = s->asking.next; at != &s->asking && count < RETRY_ASKED_MAX; at = at->next)
-            asked[count++] = LIST_OF(at, struct retry, link);
+            asked[count++] = LIST_OF(at, struct retry_wait, link)->retry;
         if (!s->ask(s, asked, count))
             return;
         for (size_t i = 0; i < count; i++)
-            link_remove(&asked[i]->link);
+            if (asked[i]->wait != NULL)
+                link_remove(&asked[i]->wait->link);
     }
 }
 
@@ -124,15 +134,17 @@ void retry_ask(struct retry_shared *s)
         loop_at_turn_end(s->loop, &s->turn);
 }
 
-static void arm(struct retry *r, uint64_t now_ns)
+static void arm(struct retry_wait *w, uint64_t now_ns)
 {
-    double after_s = r->due_ns > now_ns ? (double)(r->due_ns - now_ns) / NS_PER_S : 0;
-    ev_timer_set(&r->timer, after_s, 0);
-    ev_timer_start(loop_ev(r->shared->loop), &r->timer);
+    double after_s = w->due_ns > now_ns ? (double)(w->due_ns - now_ns) / NS_PER_S : 0;
+    ev_timer_set(&w->timer, after_s, 0);
+    ev_timer_start(loop_ev(w->retry->shared->loop), &w->timer);
 }
 
 static void leave(struct retry *r)
 {
+    free(r->wait);
+    r->wait = NULL;
     r->state = RETRY_IDLE;
     count_sub(COUNT_clients_waiting, 1);
 }
@@ -141,10 +153,11 @@ static void leave(struct retry *r)
 static void on_time(EV_P_ ev_timer *timer, int events)
 {
     (void)loop, (void)events;
-    struct retry *r = LIST_OF(timer, struct retry, timer);
+    struct retry_wait *w = LIST_OF(timer, struct retry_wait, timer);
+    struct retry *r = w->retry;
     uint64_t now_ns = loop_refresh(r->shared->loop);
-    if (now_ns < r->due_ns) {
-        arm(r, now_ns);
+    if (now_ns < w->due_ns) {
+        arm(w, now_ns);
         return;
     }
     leave(r);
@@ -154,18 +167,26 @@ static void on_time(EV_P_ ev_timer *timer, int events)
 void retry_init(struct retry *r, struct retry_shared *s)
 {
     *r = (struct retry){.shared = s};
-    link_init(&r->link);
-    ev_timer_init(&r->timer, on_time, 0, 0);
+}
+
+static void enter(struct retry *r)
+{
+    r->wait = mem_zero(sizeof *r->wait);
+    r->wait->retry = r;
+    link_init(&r->wait->link);
+    ev_timer_init(&r->wait->timer, on_time, 0, 0);
+    count_add(COUNT_clients_waiting, 1);
 }
 
 static void wait(struct retry *r, uint64_t wait_ns)
 {
     uint64_t now_ns = loop_now_ns(r->shared->loop);
-    r->due_ns = backoff_pay(&r->budget, r->shared->budget, now_ns + wait_ns);
-    count_add(COUNT_clients_over_budget, r->due_ns > now_ns + wait_ns);
-    r->waited_ns = r->due_ns - now_ns;
+    uint64_t due_ns = backoff_pay(&r->budget, r->shared->budget, now_ns + wait_ns);
+    count_add(COUNT_clients_over_budget, due_ns > now_ns + wait_ns);
+    r->wait->due_ns = due_ns;
+    r->waited_ns = due_ns - now_ns;
     r->state = RETRY_WAITING;
-    arm(r, now_ns);
+    arm(r->wait, now_ns);
 }
 
 /* As the server said, or UINT64_MAX. */
@@ -188,7 +209,7 @@ void retry_after(struct retry *r, int code, const struct client_heard *heard)
         s->over(r);
         return;
     }
-    count_add(COUNT_clients_waiting, 1);
+    enter(r);
     r->code = heard->status > 0 ? heard->status : code;
     uint64_t told_ns = told_to_wait(s, heard);
     if (told_ns != UINT64_MAX) {
@@ -197,7 +218,7 @@ void retry_after(struct retry *r, int code, const struct client_heard *heard)
     } else if (s->policy == RETRY_SCRIPT) {
         r->backoff.attempts++;
         r->state = RETRY_ASKED;
-        list_append(&s->asking, &r->link);
+        list_append(&s->asking, &r->wait->link);
         retry_ask(s);
     } else {
         wait(r, backoff_next(&s->backoff, &r->backoff, &s->rng));
@@ -214,8 +235,8 @@ void retry_cancel(struct retry *r)
 {
     if (r->state == RETRY_IDLE)
         return;
-    ev_timer_stop(loop_ev(r->shared->loop), &r->timer);
-    link_remove(&r->link);
+    ev_timer_stop(loop_ev(r->shared->loop), &r->wait->timer);
+    link_remove(&r->wait->link);
     leave(r);
 }
 
@@ -240,7 +261,7 @@ void retry_answer(struct retry *r, uint64_t wait_ns)
 {
     if (r->state != RETRY_ASKED)
         return;
-    link_remove(&r->link);
+    link_remove(&r->wait->link);
     if (wait_ns != UINT64_MAX) {
         wait(r, wait_ns);
         return;

@@ -40,17 +40,15 @@ struct retry_shared {
     bool (*ask)(struct retry_shared *, struct retry *const *asked, size_t count);
 };
 
-/* One client's. */
+/* One client's. What it takes to wait is there only meanwhile: most clients never do. */
 struct retry {
     struct retry_shared *shared;
-    ev_timer timer;
-    struct link link; /* until the owner was asked */
+    struct retry_wait *wait; /* NULL while IDLE */
     struct backoff_state backoff;
     struct backoff_budget budget;
+    uint64_t waited_ns; /* before the last attempt, 0 before the first */
     enum retry_state state;
     int code; /* of the last end: an HTTP status where it was refused with one */
-    uint64_t due_ns;
-    uint64_t waited_ns; /* before the last attempt, 0 before the first */
 };
 
 /* Fills in what the options say. ERR_OPTION_VALUE with `why` where they do not fit together. */
