@@ -11,6 +11,7 @@
 #include "wire/upgrade.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -18,6 +19,9 @@ enum { RETRY_AFTER_S = 5 };
 
 /* Descriptors kept back from clients, for what the server itself has to open. */
 enum { RESERVE = 4 };
+
+/* A crowd is through when so many have come in and no more than these are still on the way. */
+enum { CROWD = 1024, STRAGGLERS = 8 };
 
 struct door {
     struct loop *loop;
@@ -31,6 +35,7 @@ struct door {
     int reserve[RESERVE];
     int shut; /* the ERR_ that everybody is refused with, 0 while open */
     uint64_t visitors, refused;
+    uint64_t entered;     /* since memory was given back */
     struct link securing; /* oldest first: all have the same time to finish */
     struct link reading;  /* likewise; those that were refused among them */
 };
@@ -136,6 +141,7 @@ static void hand_over(struct visitor *v, struct arrival *arrival)
     v->stream = (struct stream){.fd = -1};
     v->address = NULL;
     ev_io_stop(loop_ev(v->door->loop), &v->io);
+    v->door->entered++;
     count_add(COUNT_connections_upgraded, 1);
     if (arrival->deflate.on)
         count_add(COUNT_connections_deflated, 1);
@@ -438,6 +444,15 @@ static void expire(struct door *d, struct link *list, uint64_t timeout_ns)
     }
 }
 
+/* What visitors took lies in holes of the heap, between what stays. */
+static void give_back(struct door *d)
+{
+    if (d->entered < CROWD || d->visitors > STRAGGLERS)
+        return;
+    d->entered = 0;
+    malloc_trim(0);
+}
+
 void door_tick(struct door *d)
 {
     expire(d, &d->securing, d->config->tls_timeout_ns);
@@ -445,6 +460,7 @@ void door_tick(struct door *d)
     run_lookups(d);
     gate_check(&d->gate);
     gate_sample(&d->gate);
+    give_back(d);
 }
 
 void door_reserve(struct door *d, bool keep)
