@@ -27,6 +27,11 @@ static struct client *from_conn(struct conn *c)
     return LIST_OF(c, struct client, conn);
 }
 
+static const struct url *url_of(struct client *c)
+{
+    return c->shared->aim != NULL ? c->shared->aim(c) : &c->shared->url;
+}
+
 static void flush_later(struct client *c)
 {
     conn_at_turn_end(&c->conn);
@@ -224,14 +229,14 @@ static void send_request(struct client *c)
     struct buf out = {0}, extra = {0};
     char host[URL_HOST_MAX + 16];
     uint8_t random[16];
-    bool v6 = strchr(shared->url.host, ':') != NULL;
-    snprintf(host, sizeof host, "%s%s%s:%u", v6 ? "[" : "", shared->url.host, v6 ? "]" : "",
-             shared->url.port);
+    const struct url *url = url_of(c);
+    bool v6 = strchr(url->host, ':') != NULL;
+    snprintf(host, sizeof host, "%s%s%s:%u", v6 ? "[" : "", url->host, v6 ? "]" : "", url->port);
     random_bytes(shared->rng, random, sizeof random);
     upgrade_make_key(random, c->handshake->key);
     deflate_offer(&shared->deflate, &extra);
     struct upgrade_ask ask = {.host = host,
-                              .target = shared->url.target,
+                              .target = url->target,
                               .key = c->handshake->key,
                               .origin = shared->origin,
                               .token = shared->token,
@@ -330,7 +335,9 @@ static void turn_end(struct conn *conn)
 
 int client_connect(struct client *c, struct client_shared *shared)
 {
-    int fd = sock_connect(shared->url.host, shared->url.port, shared->source, &shared->sock);
+    c->shared = shared;
+    const struct url *url = url_of(c);
+    int fd = sock_connect(url->host, url->port, shared->source, &shared->sock);
     if (fd < 0)
         return fd;
     *c = (struct client){.shared = shared, .state = CLIENT_CONNECTING, .allowance = UINT64_MAX};

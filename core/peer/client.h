@@ -31,6 +31,9 @@ struct client_shared {
     struct conn_owner owner;
     struct rng *rng; /* keys and masks */
     struct url url;
+    /* Where this client goes, and what it asks for there, NULL: url. Asked when it connects and once more for
+     * its request; valid until it is asked again. */
+    const struct url *(*aim)(struct client *);
     const char *source;           /* NULL: any */
     const char *origin;           /* NULL: none */
     const char *token;            /* NULL: none */

@@ -4,8 +4,11 @@
  *
  * A client waits in `coming` until its upgrade, stands in `up` while it is open, then in no list: it may come
  * back then, see role/retry. What it has seen of a sequence stays with it. */
+#include "role/aim.h"
 #include "role/config.h"
+#include "role/cutter.h"
 #include "role/feed.h"
+#include "role/resume.h"
 #include "role/retry.h"
 #include "role/sequence.h"
 #include "base/clock.h"
@@ -17,7 +20,6 @@
 #include "net/tls.h"
 #include "peer/client.h"
 #include "peer/gap.h"
-#include "wire/stamp.h"
 #include "wsb.h"
 
 #include <errno.h>
@@ -46,6 +48,9 @@ struct wsb_swarm {
     struct rng rng;
     struct client_shared shared;
     struct retry_shared retries;
+    struct aim aim;
+    struct resume resume;
+    struct cutter cutter;
     struct wsb_swarm_events events;
     struct feed_owner feed_owner;
     struct feed *feed;
@@ -73,6 +78,11 @@ static struct wsb_swarm *swarm_of(struct client *c)
     return LIST_OF(c->shared, struct wsb_swarm, shared);
 }
 
+static uint64_t number_of(const struct wsb_swarm *s, const struct swarm_client *sc)
+{
+    return (uint64_t)(sc - s->client);
+}
+
 static void settle(struct wsb_swarm *s, struct swarm_client *sc, bool up)
 {
     if (sc->settled)
@@ -90,11 +100,15 @@ static void on_over(struct retry *r)
     settle(s, LIST_OF(r, struct swarm_client, retry), false);
 }
 
-static void come_back(struct wsb_swarm *s, struct swarm_client *sc, int code,
+static void connect_one(struct wsb_swarm *s, struct swarm_client *sc);
+
+static void come_back(struct wsb_swarm *s, struct swarm_client *sc, int code, bool at_once,
                       const struct client_heard *heard)
 {
     if (s->stopping)
         settle(s, sc, false);
+    else if (at_once)
+        connect_one(s, sc);
     else
         retry_after(&sc->retry, code, heard);
 }
@@ -115,6 +129,7 @@ static void on_opened(struct client *c)
     list_append(&s->up, &sc->link);
     sc->orphaned = false;
     note_return(s, sc);
+    resume_opened(&s->resume, number_of(s, sc), loop_now_ns(s->loop));
     if (!s->unbounded)
         client_allow(c, 0); /* until the next tick hands out what it may read */
     count_add(COUNT_clients_opened, 1);
@@ -122,28 +137,30 @@ static void on_opened(struct client *c)
     settle(s, sc, true);
 }
 
-static void note_loss(struct wsb_swarm *s, struct swarm_client *sc)
+static void note_loss(struct wsb_swarm *s, struct swarm_client *sc, int code, bool wanted)
 {
     count_sub(COUNT_clients_open, 1);
     count_add(COUNT_clients_closed, 1);
-    count_add(COUNT_clients_lost, !s->stopping);
+    count_add(COUNT_clients_lost, !wanted);
     sc->lost_ns = loop_now_ns(s->loop);
+    resume_lost(&s->resume, number_of(s, sc), code, sc->lost_ns);
 }
 
 static void on_ended(struct client *c, bool was_open, int code)
 {
     struct wsb_swarm *s = swarm_of(c);
     struct swarm_client *sc = LIST_OF(c, struct swarm_client, client);
+    bool at_once, cut = cutter_ended(&s->cutter, number_of(s, sc), &at_once);
     link_remove(&sc->link);
     client_release(c);
     if (was_open) {
-        note_loss(s, sc);
+        note_loss(s, sc, code, s->stopping || cut);
     } else {
         count_add(COUNT_clients_failed, 1);
         count_add(COUNT_clients_refused, c->refused);
         count_add(COUNT_clients_answered, c->heard.status > 0);
     }
-    come_back(s, sc, code, &c->heard);
+    come_back(s, sc, code, at_once, &c->heard);
 }
 
 static void note_sequence(struct swarm_client *sc, uint64_t number)
@@ -163,17 +180,20 @@ static void note_sequence(struct swarm_client *sc, uint64_t number)
 static void on_message(struct client *c, const struct message *message)
 {
     struct wsb_swarm *s = swarm_of(c);
-    struct stamp stamp;
-    if (!stamp_read(message->at, message->size, &stamp) || stamp.publisher != s->config.counted_publisher) {
+    struct swarm_client *sc = LIST_OF(c, struct swarm_client, client);
+    struct resume_message m;
+    uint64_t now_ns = loop_refresh(s->loop);
+    if (!resume_take(&s->resume, number_of(s, sc), message, now_ns, &m))
+        return;
+    if (!m.is_stamped || m.stamp.publisher != s->config.counted_publisher) {
         count_add(COUNT_gaps_told, gap_read(message));
         count_add(COUNT_messages_foreign, 1);
         return;
     }
-    uint64_t now_ns = loop_refresh(s->loop);
     count_add(COUNT_messages_received, 1);
-    count_time(HIST_fanout_lag, now_ns > stamp.intended_ns ? now_ns - stamp.intended_ns : 0);
-    note_sequence(LIST_OF(c, struct swarm_client, client), stamp.sequence);
-    if (!stamp_intact(&stamp, message->at, message->size))
+    count_time(HIST_fanout_lag, now_ns > m.stamp.intended_ns ? now_ns - m.stamp.intended_ns : 0);
+    note_sequence(sc, m.stamp.sequence);
+    if (!stamp_intact(&m.stamp, (const uint8_t *)m.body.at, m.body.size))
         count_add(COUNT_messages_corrupt, 1);
 }
 
@@ -201,6 +221,7 @@ static void on_publish(struct feed_owner *owner, const struct stamp *stamp, stru
         return;
     }
     client_send(c, FRAME_TEXT, payload.at, payload.size);
+    resume_sent(&s->resume, stamp->sequence, now_ns);
     count_add(COUNT_publish_sent, 1);
     count_set(COUNT_publish_backlog_bytes, conn_queued(&c->conn));
 }
@@ -216,13 +237,65 @@ static void connect_one(struct wsb_swarm *s, struct swarm_client *sc)
 {
     static const struct client_heard nothing;
     count_add(COUNT_clients_started, 1);
+    aim_pick(&s->aim, number_of(s, sc));
     if (client_connect(&sc->client, &s->shared) == 0) {
         list_append(&s->coming, &sc->link);
+        cutter_connecting(&s->cutter, number_of(s, sc));
         return;
     }
     count_add(COUNT_clients_failed, 1);
     count_add(COUNT_clients_refused, errno == ECONNREFUSED);
-    come_back(s, sc, 1006, &nothing);
+    come_back(s, sc, 1006, false, &nothing);
+}
+
+static const struct url *on_aim(struct client *c)
+{
+    struct wsb_swarm *s = swarm_of(c);
+    uint64_t number = number_of(s, LIST_OF(c, struct swarm_client, client));
+    char query[RESUME_QUERY_SIZE];
+    resume_query(&s->resume, number, query);
+    return aim_url(&s->aim, number, query);
+}
+
+/* NULL for a client that has nothing to cut. */
+static const char *state_of(const struct wsb_swarm *s, const struct swarm_client *sc)
+{
+    const struct resume_place *place = s->resume.place;
+    switch (sc->client.state) {
+    case CLIENT_IDLE: return sc->retry.state == RETRY_WAITING ? "waiting" : NULL;
+    case CLIENT_CONNECTING: return "connecting";
+    case CLIENT_SECURING: return "securing";
+    case CLIENT_UPGRADING: return "upgrading";
+    case CLIENT_OPEN:
+        if (place != NULL && resume_behind(&place[number_of(s, sc)]))
+            return "replaying";
+        return conn_incoming_since_ns(&sc->client.conn) > 0 ? "mid-frame" : "open";
+    case CLIENT_CLOSING: return "closing";
+    case CLIENT_ENDED: break;
+    }
+    return NULL;
+}
+
+/* Of one that waits there is only the wait to cut. */
+static void on_strike(struct cutter *cutter, uint64_t number, enum cut_how how)
+{
+    struct wsb_swarm *s = LIST_OF(cutter, struct wsb_swarm, cutter);
+    struct swarm_client *sc = &s->client[number];
+    const char *state = state_of(s, sc);
+    if (state == NULL)
+        return;
+    count_add(COUNT_clients_killed, 1);
+    record_cut(s->resume.record, number, state, loop_now_ns(s->loop));
+    if (sc->client.state == CLIENT_IDLE) {
+        retry_cancel(&sc->retry);
+        connect_one(s, sc);
+        return;
+    }
+    cutter_cut(cutter, number, how, sc->client.conn.stream.fd);
+    if (how == CUT_RESET)
+        client_abort(&sc->client);
+    else
+        client_give_up(&sc->client);
 }
 
 static void on_again(struct retry *r)
@@ -330,6 +403,7 @@ static void stop_step(struct wsb_swarm *s, uint64_t now_ns)
         return;
     void (*done)(void *) = s->done;
     s->done = NULL;
+    record_flush(s->resume.record);
     done(s->done_arg);
 }
 
@@ -351,15 +425,10 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     retry_ask(&s->retries);
 }
 
-static bool check(const struct swarm_config *c, struct url *ret_url, char *why, size_t why_size)
+static bool check(const struct swarm_config *c, char *why, size_t why_size)
 {
-    if (url_parse(c->url.at, ret_url) < 0)
-        snprintf(why, why_size, "url: '%s' is not accepted; give ws:// or wss://host:port/path", c->url.at);
-    else if (c->clients == 0)
+    if (c->clients == 0)
         snprintf(why, why_size, "clients: 0 is not accepted; give 1 or more");
-    else if (!sock_is_address(ret_url->host))
-        snprintf(why, why_size, "url: host '%s' is not accepted; give a numeric address or localhost",
-                 ret_url->host);
     else if (c->source.at[0] != '\0' && !sock_is_address(c->source.at))
         snprintf(why, why_size, "source: '%s' is not accepted; give an IPv4 address", c->source.at);
     else if (c->connect_timeout == 0)
@@ -389,6 +458,9 @@ static void share(struct wsb_swarm *s)
     s->shared.opened = on_opened;
     s->shared.message = on_message;
     s->shared.ended = on_ended;
+    s->shared.url = s->aim.url[0];
+    s->shared.aim = on_aim;
+    s->cutter.strike = on_strike;
 }
 
 /* 0 also without TLS. */
@@ -396,8 +468,8 @@ static int prepare_tls(struct wsb_swarm *s, char *why, size_t why_size)
 {
     const struct swarm_config *c = &s->config;
     struct tls_options options = {
-        .ca = c->tls_ca.at, .name = s->shared.url.host, .verify = c->tls_verify, .resume = c->tls_resume};
-    if (!s->shared.url.secure)
+        .ca = c->tls_ca.at, .name = s->aim.url[0].host, .verify = c->tls_verify, .resume = c->tls_resume};
+    if (!s->aim.url[0].secure)
         return 0;
     s->shared.tls = tls_context_new(&options, why, why_size);
     return s->shared.tls != NULL ? 0 : ERR_TLS;
@@ -436,9 +508,13 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     struct wsb_swarm *s = mem_zero(sizeof *s);
     config_defaults(ROLE_SWARM, &s->config);
     if (config_set_all(ROLE_SWARM, &s->config, settings, false, why, why_size) < 0 ||
-        !check(&s->config, &s->shared.url, why, why_size) || prepare_retries(s, events, why, why_size) < 0 ||
-        prepare_tls(s, why, why_size) < 0)
+        !check(&s->config, why, why_size) || aim_configure(&s->aim, &s->config, why, why_size) < 0 ||
+        prepare_retries(s, events, why, why_size) < 0 || prepare_tls(s, why, why_size) < 0)
         goto failed;
+    if (resume_start(&s->resume, &s->config) < 0) {
+        snprintf(why, why_size, "record: '%s': %s", s->config.record.at, strerror(errno));
+        goto no_record;
+    }
     s->loop = loop_new(loop);
     s->feed_owner = (struct feed_owner){on_publish, on_finished};
     s->feed = feed_new(s->loop, &s->feed_owner);
@@ -451,6 +527,7 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     rng_seed(&s->rng, s->config.seed);
     share(s);
     retry_start(&s->retries, s->loop, &s->config);
+    aim_start(&s->aim, &s->config);
     make_clients(s);
     s->unbounded = true;
     s->connect_ns = loop_now_ns(s->loop);
@@ -460,6 +537,8 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     return s;
 no_feed:
     loop_free(s->loop);
+    resume_stop(&s->resume);
+no_record:
     tls_context_free(s->shared.tls);
 failed:
     free(s);
@@ -499,6 +578,7 @@ void wsb_swarm_start(struct wsb_swarm *s)
         return;
     s->start_ns = loop_refresh(s->loop);
     feed_run(s->feed, &plan, s->start_ns);
+    cutter_start(&s->cutter, s->loop, c);
 }
 
 void wsb_swarm_stop(struct wsb_swarm *s, void (*done)(void *arg), void *arg)
@@ -510,6 +590,8 @@ void wsb_swarm_stop(struct wsb_swarm *s, void (*done)(void *arg), void *arg)
     s->done_arg = arg;
     feed_run(s->feed, &none, s->stop_ns);
     count_set(COUNT_clients_stalled, 0);
+    cutter_stop(&s->cutter);
+    record_flush(s->resume.record);
     for (uint64_t i = 0; i < s->started; i++) {
         retry_cancel(&s->client[i].retry);
         client_close(&s->client[i].client, 1000);
@@ -522,15 +604,16 @@ void wsb_swarm_free(struct wsb_swarm *s)
         return;
     ev_timer_stop(loop_ev(s->loop), &s->tick);
     feed_free(s->feed);
-    while (list_take(&s->up) != NULL) {
-        count_sub(COUNT_clients_open, 1);
-        count_add(COUNT_clients_closed, 1);
-    }
+    for (struct link *l; (l = list_take(&s->up)) != NULL;)
+        note_loss(s, LIST_OF(l, struct swarm_client, link), 1006, true);
     for (uint64_t i = 0; i < s->started; i++) {
         retry_cancel(&s->client[i].retry);
         client_release(&s->client[i].client);
     }
     retry_stop(&s->retries);
+    cutter_free(&s->cutter);
+    resume_stop(&s->resume);
+    aim_stop(&s->aim);
     loop_free(s->loop);
     tls_context_free(s->shared.tls);
     deflaters_free(&s->shared.deflaters);
