@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/fnv.h"
 
 #include <fcntl.h>
@@ -75,6 +76,61 @@ static void arm(struct cutter *k, uint64_t now_ns)
     ev_timer_start(loop_ev(k->loop), &k->timer);
 }
 
+/* A second descriptor of the same socket: when the first is closed, the far end does not notice. */
+static void leave(struct cutter *k, int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return;
+    if (k->left_count == k->left_capacity) {
+        k->left_capacity = k->left_capacity > 0 ? 2 * k->left_capacity : 16;
+        k->left = mem_resize(k->left, k->left_capacity * sizeof *k->left);
+    }
+    k->left[k->left_count++] = (struct cut_left){copy, loop_now_ns(k->loop) + LEFT_FOR_NS};
+    ev_timer_again(loop_ev(k->loop), &k->sweep);
+}
+
+/* NULL where there is nothing to cut. */
+static const char *state_of(const struct cut_target *t)
+{
+    switch (t->client->state) {
+    case CLIENT_IDLE: return t->retry->state == RETRY_WAITING ? "waiting" : NULL;
+    case CLIENT_CONNECTING: return "connecting";
+    case CLIENT_SECURING: return "securing";
+    case CLIENT_UPGRADING: return "upgrading";
+    case CLIENT_OPEN:
+        if (t->behind)
+            return "replaying";
+        return conn_incoming_since_ns(&t->client->conn) > 0 ? "mid-frame" : "open";
+    case CLIENT_CLOSING: return "closing";
+    case CLIENT_ENDED: break;
+    }
+    return NULL;
+}
+
+static void strike(struct cutter *k, uint64_t number, enum cut_how how)
+{
+    struct cut_target t = k->target(k, number);
+    const char *state = state_of(&t);
+    if (state == NULL)
+        return;
+    count_add(COUNT_clients_killed, 1);
+    record_cut(t.record, number, state, loop_now_ns(k->loop));
+    if (t.client->state == CLIENT_IDLE) {
+        retry_cancel(t.retry);
+        t.retry->shared->again(t.retry);
+        return;
+    }
+    k->prey[number].cut = true;
+    k->prey[number].at_once = how == CUT_LEAVE;
+    if (how == CUT_LEAVE)
+        leave(k, t.client->conn.stream.fd);
+    if (how == CUT_RESET)
+        client_abort(t.client);
+    else
+        client_give_up(t.client);
+}
+
 /* The second cut is settled before the first is made: that may connect again at once. */
 static void on_due(EV_P_ ev_timer *timer, int events)
 {
@@ -87,7 +143,7 @@ static void on_due(EV_P_ ev_timer *timer, int events)
         prey->again = cut.again;
         prey->again_ns = cut.again_ns;
         prey->how_again = cut.how_again;
-        k->strike(k, cut.client, cut.how);
+        strike(k, cut.client, cut.how);
         k->next = cut_plan_next(&k->plan, cut.due_ns);
     }
     arm(k, now_ns);
@@ -99,7 +155,7 @@ static void on_again(EV_P_ ev_timer *timer, int events)
     struct cut_prey *prey = LIST_OF(timer, struct cut_prey, timer);
     struct cutter *k = prey->cutter;
     loop_refresh(k->loop);
-    k->strike(k, (uint64_t)(prey - k->prey), prey->how_again);
+    strike(k, (uint64_t)(prey - k->prey), prey->how_again);
 }
 
 static void close_left(struct cutter *k, uint64_t now_ns)
@@ -167,28 +223,6 @@ void cutter_free(struct cutter *k)
     free(k->left);
     k->prey = NULL;
     k->left = NULL;
-}
-
-/* A second descriptor of the same socket: when the first is closed, the far end does not notice. */
-static void leave(struct cutter *k, int fd)
-{
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0)
-        return;
-    if (k->left_count == k->left_capacity) {
-        k->left_capacity = k->left_capacity > 0 ? 2 * k->left_capacity : 16;
-        k->left = mem_resize(k->left, k->left_capacity * sizeof *k->left);
-    }
-    k->left[k->left_count++] = (struct cut_left){copy, loop_now_ns(k->loop) + LEFT_FOR_NS};
-    ev_timer_again(loop_ev(k->loop), &k->sweep);
-}
-
-void cutter_cut(struct cutter *k, uint64_t client, enum cut_how how, int fd)
-{
-    k->prey[client].cut = true;
-    k->prey[client].at_once = how == CUT_LEAVE;
-    if (how == CUT_LEAVE)
-        leave(k, fd);
 }
 
 void cutter_connecting(struct cutter *k, uint64_t client)

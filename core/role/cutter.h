@@ -5,8 +5,11 @@
 #pragma once
 
 #include "role/config.h"
+#include "role/record.h"
+#include "role/retry.h"
 #include "base/rng.h"
 #include "net/loop.h"
+#include "peer/client.h"
 
 /* LEAVE: the socket stays, unread, for a second, while the client comes back at once. */
 enum cut_how { CUT_RESET, CUT_CLOSE, CUT_LEAVE };
@@ -32,6 +35,14 @@ void cut_plan_init(struct cut_plan *p, const struct swarm_config *c);
 /* The next one after `after_ns`. */
 struct cut cut_plan_next(struct cut_plan *p, uint64_t after_ns);
 
+/* Whom it meets. Of one that waits to come back there is only the wait to cut. */
+struct cut_target {
+    struct client *client;
+    struct retry *retry;
+    bool behind; /* it has not got yet all that it missed */
+    struct record *record;
+};
+
 struct cutter {
     struct loop *loop;
     struct cut_plan plan;
@@ -42,17 +53,15 @@ struct cutter {
     struct cut_prey *prey; /* of each client; NULL while nothing is cut */
     struct cut_left *left; /* oldest first */
     size_t left_count, left_capacity;
-    void (*strike)(struct cutter *, uint64_t client, enum cut_how how);
+    struct cut_target (*target)(struct cutter *, uint64_t client);
 };
 
-/* `strike` is set. Without a kill_rate nothing ever happens. */
+/* `target` is set. Without a kill_rate nothing ever happens. */
 void cutter_start(struct cutter *k, struct loop *loop, const struct swarm_config *c);
 /* No more cuts; sockets that were left stay for their second. */
 void cutter_stop(struct cutter *k);
 void cutter_free(struct cutter *k);
 
-/* strike() has cut it like this; fd: its socket. */
-void cutter_cut(struct cutter *k, uint64_t client, enum cut_how how, int fd);
 /* An attempt has begun. */
 void cutter_connecting(struct cutter *k, uint64_t client);
 /* An attempt or connection has ended; whether it was cut, and whether it comes back at once. */

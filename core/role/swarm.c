@@ -257,45 +257,14 @@ static const struct url *on_aim(struct client *c)
     return aim_url(&s->aim, number, query);
 }
 
-/* NULL for a client that has nothing to cut. */
-static const char *state_of(const struct wsb_swarm *s, const struct swarm_client *sc)
-{
-    const struct resume_place *place = s->resume.place;
-    switch (sc->client.state) {
-    case CLIENT_IDLE: return sc->retry.state == RETRY_WAITING ? "waiting" : NULL;
-    case CLIENT_CONNECTING: return "connecting";
-    case CLIENT_SECURING: return "securing";
-    case CLIENT_UPGRADING: return "upgrading";
-    case CLIENT_OPEN:
-        if (place != NULL && resume_behind(&place[number_of(s, sc)]))
-            return "replaying";
-        return conn_incoming_since_ns(&sc->client.conn) > 0 ? "mid-frame" : "open";
-    case CLIENT_CLOSING: return "closing";
-    case CLIENT_ENDED: break;
-    }
-    return NULL;
-}
-
-/* Of one that waits there is only the wait to cut. */
-static void on_strike(struct cutter *cutter, uint64_t number, enum cut_how how)
+static struct cut_target on_target(struct cutter *cutter, uint64_t number)
 {
     struct wsb_swarm *s = LIST_OF(cutter, struct wsb_swarm, cutter);
-    struct swarm_client *sc = &s->client[number];
-    const char *state = state_of(s, sc);
-    if (state == NULL)
-        return;
-    count_add(COUNT_clients_killed, 1);
-    record_cut(s->resume.record, number, state, loop_now_ns(s->loop));
-    if (sc->client.state == CLIENT_IDLE) {
-        retry_cancel(&sc->retry);
-        connect_one(s, sc);
-        return;
-    }
-    cutter_cut(cutter, number, how, sc->client.conn.stream.fd);
-    if (how == CUT_RESET)
-        client_abort(&sc->client);
-    else
-        client_give_up(&sc->client);
+    const struct resume_place *place = s->resume.place;
+    return (struct cut_target){.client = &s->client[number].client,
+                               .retry = &s->client[number].retry,
+                               .behind = place != NULL && resume_behind(&place[number]),
+                               .record = s->resume.record};
 }
 
 static void on_again(struct retry *r)
@@ -460,7 +429,7 @@ static void share(struct wsb_swarm *s)
     s->shared.ended = on_ended;
     s->shared.url = s->aim.url[0];
     s->shared.aim = on_aim;
-    s->cutter.strike = on_strike;
+    s->cutter.target = on_target;
 }
 
 /* 0 also without TLS. */
