@@ -208,10 +208,10 @@ local wsb = {}
 --   ctx.server:alive()         whether it runs; :pid(), :counts() (every server counter by name), .url, .port
 --
 -- What ctx:redis returns has .url and .prefix for the server's options, :command("INFO"), its answer or nil
--- and why, :info() by name, :memory() in bytes, :cpu() in seconds; .nodes are those of a cluster. A private
--- one can be hurt: :kill(), :restart(), :pause() and :resume() (it stands still, its connections open). One
--- that the option `redis` names is only used: hurting it, or asking more than INFO, PING and PUBSUB, ends
--- with status 69.
+-- and why, :info() by name, :subscribers(channel), :memory() in bytes, :cpu() in seconds; .nodes are those of
+-- a cluster. A private one can be hurt: :kill(), :restart(), :pause() and :resume() (it stands still, its
+-- connections open). One that the option `redis` names is only used: hurting it, or asking more than INFO,
+-- PING and PUBSUB, ends with status 69.
 --
 -- What ctx:dial returns raises nothing; its waits take seconds (3) and return nil and why: "timeout", "end",
 -- "reset". `changes` are headers by name, false leaves one out.

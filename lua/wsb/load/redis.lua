@@ -302,6 +302,21 @@ function Redis:info(section)
   return figures
 end
 
+---How many connections have subscribed to a channel, plain or sharded, on all nodes.
+---@param channel string
+---@return integer
+---@async
+function Redis:subscribers(channel)
+  local total = 0
+  for _, node in ipairs(self.nodes) do
+    for _, how in ipairs { "NUMSUB", "SHARDNUMSUB" } do
+      local counted = node:command("PUBSUB", how, channel)
+      total = total + (counted and counted[2] or 0)
+    end
+  end
+  return total
+end
+
 local function sum(self, what)
   check_ours(self, "memory and processor time")
   local total = 0
