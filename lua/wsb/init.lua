@@ -28,6 +28,7 @@
 
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
+local history = require "wsb.judge.history"
 local options = require "wsb.command.options"
 local policies = require "wsb.load.policies"
 local raw = require "wsb.load.raw"
@@ -294,6 +295,14 @@ wsb.opcode = { CONTINUATION = raw.CONTINUATION, TEXT = raw.TEXT, BINARY = raw.BI
 ---The parts of ws://HOST:PORT/PATH; nil when it is none.
 ---@type fun(url: string): string?, integer?, string?
 wsb.parse_url = raw.parse
+
+---Judges what swarms with `record` wrote down: whether every acknowledged message came, once and in order.
+---@type fun(sources: wsb.HistorySource[]): wsb.HistoryReport
+wsb.check_history = history.check
+
+---The value that so many per cent of an ascending list are at most; nil of none.
+---@type fun(ascending: number[], percent: number): number?
+wsb.percentile = history.percentile
 
 ---Ends the script because of how it was called: `option: 'value' is not accepted: remedy`, status 64.
 ---@param format string
