@@ -149,6 +149,13 @@ t.test("a new epoch excuses the rest of the old one, not what it skipped before"
   assert.equal("lost=1", found(judge(published, with(D(2)))))
 end)
 
+t.test("a client may come back to an epoch that was out of reach", function()
+  local away = R(0, 0, "00000000")
+  assert.equal("", found(judge(acknowledged(5), { OPEN, R(1, 0), D(1), away, R(0, 3), D(4), D(5) })))
+  local report = judge(acknowledged(5), { OPEN, R(1, 0), D(1), away, R(1, 3), D(3), D(4), D(5) })
+  assert.equal("lost=1", found(report))
+end)
+
 t.test("that nothing was lost cannot be said of a new epoch", function()
   local published = acknowledged(3)
   table.insert(published, ("S pub/0 4 %d"):format(4 * MS))

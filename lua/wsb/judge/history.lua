@@ -280,15 +280,18 @@ end
 local function move(client, epoch, offset)
   client.epoch = epoch
   client.place = client.places[epoch] or new_seen(offset)
+  client.place.left = nil
   client.places[epoch] = client.place
 end
 
+-- What it was told that it will not get. It may come back to an epoch, when Redis was only out of reach.
 local function excuse(client, epoch, offset)
-  local place = client.place
   if epoch ~= client.epoch then
-    place.left = true
+    client.place.left = true
     move(client, epoch, offset)
-  elseif offset > place.last then
+  end
+  local place = client.place
+  if offset > place.last then
     table.insert(place.holes, { from = place.last + 1, to = offset, excused = true })
     place.last = offset
   end
