@@ -191,6 +191,8 @@ static bool accepted(struct client *c, const struct http1_head *response)
         deflate_check(response, &shared->deflate, &terms) < 0)
         return false;
     conn_compress(&c->conn, &terms);
+    if (shared->answered != NULL)
+        shared->answered(c, response);
     count_add(COUNT_clients_deflated, terms.on);
     return true;
 }
@@ -227,7 +229,7 @@ static void send_request(struct client *c)
 {
     const struct client_shared *shared = c->shared;
     struct buf out = {0}, extra = {0};
-    char host[URL_HOST_MAX + 16];
+    char host[URL_HOST_MAX + 16], target[CLIENT_TARGET_SIZE];
     uint8_t random[16];
     const struct url *url = url_of(c);
     bool v6 = strchr(url->host, ':') != NULL;
@@ -235,8 +237,11 @@ static void send_request(struct client *c)
     random_bytes(shared->rng, random, sizeof random);
     upgrade_make_key(random, c->handshake->key);
     deflate_offer(&shared->deflate, &extra);
+    snprintf(target, sizeof target, "%s", url->target);
+    if (shared->ask != NULL)
+        shared->ask(c, target, &extra);
     struct upgrade_ask ask = {.host = host,
-                              .target = url->target,
+                              .target = target,
                               .key = c->handshake->key,
                               .origin = shared->origin,
                               .token = shared->token,

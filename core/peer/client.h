@@ -24,7 +24,11 @@ enum client_state {
     CLIENT_ENDED
 };
 
+/* Room for what `ask` makes of a URL's target. */
+enum { CLIENT_TARGET_SIZE = URL_TARGET_MAX + 1024 };
+
 struct client;
+struct http1_head;
 
 /* What the clients of one swarm share. */
 struct client_shared {
@@ -43,6 +47,10 @@ struct client_shared {
     struct deflaters deflaters;   /* of clients that keep no context */
     struct sock_options sock;
     struct conn_limits limits;
+    /* Where clients differ: changes the target of the URL (CLIENT_TARGET_SIZE bytes, terminated) and appends
+     * header lines to what this one asks for; sees the answer that lets it in. NULL: all are alike. */
+    void (*ask)(struct client *, char *target, struct buf *lines);
+    void (*answered)(struct client *, const struct http1_head *);
     void (*opened)(struct client *);
     void (*message)(struct client *, const struct message *);
     /* was_open: it had been upgraded; code: the close code as this end saw it, 1006 for none. Runs at the end

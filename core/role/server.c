@@ -4,6 +4,7 @@
 #include "role/config.h"
 #include "role/feed.h"
 #include "role/relay.h"
+#include "role/session.h"
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
@@ -47,6 +48,8 @@ struct wsb_server {
     struct relay_owner relay_owner;
     struct relay *relay;           /* NULL: alone */
     struct tls_context *redis_tls; /* NULL: plain */
+    struct session_owner session_owner;
+    struct session_table *sessions; /* NULL: none are kept */
     struct door_owner door_owner;
     struct door_config door_config;
     struct door *door;
@@ -208,6 +211,28 @@ static void welcome(struct wsb_server *s, struct member *member)
     }
 }
 
+static void come_in(struct session_owner *owner, const struct ws_start *start, struct slice session)
+{
+    struct wsb_server *s = LIST_OF(owner, struct wsb_server, session_owner);
+    struct ws *w = ws_open(&s->shared, start);
+    struct member *member = ws_member(w);
+    if (session.at != NULL) {
+        struct cast first = {.payload = session,
+                             .text = true,
+                             .key = start->key,
+                             .now_ns = loop_now_ns(s->loop),
+                             .encode = encode,
+                             .owner = s};
+        member->deliver(member, &first);
+        cast_done(&first);
+    }
+    welcome(s, member);
+    if (start->held != NULL)
+        relay_begin(start->held, w);
+    else if (s->relay != NULL)
+        relay_want(s->relay, start->topic);
+}
+
 /* A publisher names the key of its messages (?key=NAME), or they all have that of their topic. */
 static void enter(struct door_owner *owner, const struct arrival *a)
 {
@@ -224,13 +249,9 @@ static void enter(struct door_owner *owner, const struct arrival *a)
         .rest_size = a->rest_size,
         .turned_away = a->turned_away,
     };
-    start.held = s->relay != NULL ? relay_arrive(s->relay, a->path, a->query) : NULL;
-    struct ws *w = ws_open(&s->shared, &start);
-    welcome(s, ws_member(w));
-    if (start.held != NULL)
-        relay_begin(start.held, w);
-    else if (s->relay != NULL)
-        relay_want(s->relay, a->path);
+    start.held = s->relay != NULL && s->sessions == NULL ? relay_arrive(s->relay, a->path, a->query) : NULL;
+    if (s->sessions == NULL || !session_enter(s->sessions, &start, a->query))
+        come_in(&s->session_owner, &start, (struct slice){0});
 }
 
 /* What the other rooms see of the options. */
@@ -323,7 +344,8 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     if (s->leaving == 0)
         return;
     leave_step(s);
-    if (ws_none_left(&s->shared) && door_empty(s->door) && s->done != NULL) {
+    if (ws_none_left(&s->shared) && session_none_waiting(s->sessions) && door_empty(s->door) &&
+        s->done != NULL) {
         void (*done)(void *) = s->done;
         s->done = NULL;
         done(s->done_arg);
@@ -392,6 +414,22 @@ static int prepare_relay(struct wsb_server *s, char *why, size_t why_size)
     return s->relay != NULL ? 0 : ERR_OPTION_VALUE;
 }
 
+/* 0 also without sessions. */
+static int prepare_sessions(struct wsb_server *s, char *why, size_t why_size)
+{
+    const struct server_config *c = &s->config;
+    struct session_options options = {.redis = c->redis.at,
+                                      .prefix = c->redis_prefix.at,
+                                      .size = c->session_size,
+                                      .most = c->sessions,
+                                      .addresses = s->addresses};
+    s->session_owner.enter = come_in;
+    if (c->session_size == 0)
+        return 0;
+    s->sessions = session_table_new(s->loop, &s->session_owner, &options, why, why_size);
+    return s->sessions != NULL ? 0 : ERR_OPTION_VALUE;
+}
+
 static void choose_feed_topic(struct server_config *c)
 {
     if (c->feed_topic.at[0] == '\0')
@@ -424,7 +462,7 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
         snprintf(why, why_size, "timerfd_create: %s", strerror(errno));
         goto no_feed;
     }
-    if (prepare_relay(s, why, why_size) < 0)
+    if (prepare_relay(s, why, why_size) < 0 || prepare_sessions(s, why, why_size) < 0)
         goto no_door;
     int fd = listen_at(s, why, why_size);
     if (fd < 0)
@@ -447,6 +485,7 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
     return s;
 no_door:
     relay_free(s->relay);
+    session_table_free(s->sessions);
     feed_free(s->feed);
 no_feed:
     hub_free(s->hub);
@@ -498,6 +537,7 @@ static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done
     if (window_ns == 0)
         run_feed(s, 0); /* else those who are still here go on receiving */
     apply(s);
+    session_turn_away(s->sessions, err);
     door_shut(s->door, err);
     leave_step(s);
 }
@@ -536,6 +576,7 @@ void wsb_server_free(struct wsb_server *s)
     ev_timer_stop(loop_ev(s->loop), &s->tick);
     feed_free(s->feed);
     door_free(s->door);
+    session_table_free(s->sessions);
     ws_reset_all(&s->shared);
     cast_done(&s->welcome);
     relay_free(s->relay);

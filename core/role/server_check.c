@@ -25,6 +25,8 @@ bool config_check_server(const struct server_config *c, char *why, size_t why_si
         {"max_per_address", c->max_per_address, 0, UINT32_MAX},
         {"max_handshakes", c->max_handshakes, 1, UINT32_MAX},
         {"auth_slots", c->auth_slots, 1, UINT32_MAX},
+        {"session_size", c->session_size, 0, UINT32_MAX / 2},
+        {"sessions", c->sessions, 1, UINT32_MAX},
         {"welcome_size", c->welcome_size, 0, UINT32_MAX},
         {"deflate_bits", c->deflate_bits, DEFLATE_BITS_MIN, DEFLATE_BITS_MAX},
         {"tls_timeout", c->tls_timeout, 1, INT64_MAX},
@@ -43,6 +45,10 @@ bool config_check_server(const struct server_config *c, char *why, size_t why_si
     }
     if (c->path.at[0] != '\0' && c->path.at[0] != '/') {
         snprintf(why, why_size, "path: '%s' is not accepted; give one that begins with /", c->path.at);
+        return false;
+    }
+    if (c->session_size > 0 && c->history > 0) {
+        snprintf(why, why_size, "session_size: not together with history; give one of them");
         return false;
     }
     if (!upgrade_subprotocols_valid(c->subprotocols.at)) {

@@ -10,6 +10,7 @@
 #include "role/feed.h"
 #include "role/resume.h"
 #include "role/retry.h"
+#include "role/returning.h"
 #include "role/sequence.h"
 #include "base/clock.h"
 #include "base/count.h"
@@ -37,6 +38,7 @@ struct swarm_client {
     struct link link;
     struct retry retry;
     struct sequence sequence;
+    struct returning returning;
     uint64_t lost_ns; /* when its connection was lost, 0 unless it is on its way back */
     bool orphaned;    /* its connection has ended while it was not reading */
     bool settled;     /* was open once, or will never be */
@@ -113,6 +115,18 @@ static void come_back(struct wsb_swarm *s, struct swarm_client *sc, int code, bo
         retry_after(&sc->retry, code, heard);
 }
 
+static void on_request(struct client *c, char *target, struct buf *lines)
+{
+    struct wsb_swarm *s = swarm_of(c);
+    struct swarm_client *sc = LIST_OF(c, struct swarm_client, client);
+    returning_ask(&sc->returning, &s->config, (uint64_t)(sc - s->client), target, lines);
+}
+
+static void on_answered(struct client *c, const struct http1_head *answer)
+{
+    returning_hear(&LIST_OF(c, struct swarm_client, client)->returning, &swarm_of(c)->config, answer);
+}
+
 /* The time to come back counts from the loss of a connection: one that never was is not waited for. */
 static void note_return(struct wsb_swarm *s, struct swarm_client *sc)
 {
@@ -130,6 +144,7 @@ static void on_opened(struct client *c)
     sc->orphaned = false;
     note_return(s, sc);
     resume_opened(&s->resume, number_of(s, sc), loop_now_ns(s->loop));
+    returning_opened(&sc->returning, loop_now_ns(s->loop));
     if (!s->unbounded)
         client_allow(c, 0); /* until the next tick hands out what it may read */
     count_add(COUNT_clients_opened, 1);
@@ -186,6 +201,7 @@ static void on_message(struct client *c, const struct message *message)
     if (!resume_take(&s->resume, number_of(s, sc), message, now_ns, &m))
         return;
     if (!m.is_stamped || m.stamp.publisher != s->config.counted_publisher) {
+        returning_note(&sc->returning, message, now_ns);
         count_add(COUNT_gaps_told, gap_read(message));
         count_add(COUNT_messages_foreign, 1);
         return;
@@ -424,6 +440,10 @@ static void share(struct wsb_swarm *s)
     s->shared.deflate = config_deflate(c->deflate, c->deflate_takeover, DEFLATE_BITS_MAX);
     s->shared.sock = (struct sock_options){.receive_buffer = c->receive_buffer};
     s->shared.limits.max_message = c->max_message;
+    if (c->cookies || c->identify) {
+        s->shared.ask = on_request;
+        s->shared.answered = on_answered;
+    }
     s->shared.opened = on_opened;
     s->shared.message = on_message;
     s->shared.ended = on_ended;
@@ -578,6 +598,7 @@ void wsb_swarm_free(struct wsb_swarm *s)
     for (uint64_t i = 0; i < s->started; i++) {
         retry_cancel(&s->client[i].retry);
         client_release(&s->client[i].client);
+        returning_free(&s->client[i].returning);
     }
     retry_stop(&s->retries);
     cutter_free(&s->cutter);

@@ -4,7 +4,7 @@ local core = require "wsb.core"
 
 local count = {}
 
-local HISTS = { cohort = { "fanout_lag", "connect_time", "reconnect_time" },
+local HISTS = { cohort = { "fanout_lag", "connect_time", "reconnect_time", "session_time" },
   publisher = { "publish_lateness" } }
 
 -- Sums of the kernel's own counters, by our name. It counts for a network namespace, not for a process.
