@@ -154,15 +154,16 @@ static int dial(lua_State *L)
 {
     static const struct sock_options options = {0};
     const char *host = luaL_checkstring(L, 1);
-    lua_Integer port = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, port > 0 && port <= UINT16_MAX, 2, "1 to 65535");
+    bool is_path = host[0] == '/';
+    lua_Integer port = is_path ? 0 : luaL_checkinteger(L, 2);
+    luaL_argcheck(L, is_path || (port > 0 && port <= UINT16_MAX), 2, "1 to 65535");
     const struct tls *tls = lua_isnoneornil(L, 3) ? NULL : luaL_checkudata(L, 3, tls_type);
     lua_settop(L, 3);
     struct dial *d = lua_newuserdatauv(L, sizeof *d, 1);
     *d = (struct dial){.stream = {.fd = -1}, .state = CLOSED, .tls = tls != NULL ? tls->context : NULL};
     lua_pushvalue(L, 3);
     lua_setiuservalue(L, -2, 1);
-    int fd = sock_connect(host, (uint16_t)port, NULL, &options);
+    int fd = is_path ? sock_connect_unix(host) : sock_connect(host, (uint16_t)port, NULL, &options);
     if (fd < 0) {
         lua_pushnil(L);
         lua_pushstring(L, fd == ERR_OPTION_VALUE ? "no numeric address, and not localhost" : strerror(errno));

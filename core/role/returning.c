@@ -43,16 +43,16 @@ void returning_hear(struct returning *r, const struct swarm_config *c, const str
     cookie_hear(r->cookie, answer);
 }
 
-void returning_opened(struct returning *r, uint64_t now_ns)
+void returning_opened(struct returning *r, uint64_t began_ns)
 {
     r->visits++;
-    r->opened_ns = now_ns;
+    r->began_ns = began_ns;
 }
 
 void returning_note(struct returning *r, const struct message *message, uint64_t now_ns)
 {
-    if (r->opened_ns == 0 || !session_told(message))
+    if (r->began_ns == 0 || !session_told(message))
         return;
-    count_time(HIST_session_time, now_ns - r->opened_ns);
-    r->opened_ns = 0;
+    count_time(HIST_session_time, now_ns - r->began_ns);
+    r->began_ns = 0;
 }

@@ -15,7 +15,7 @@ enum { RETURNING_MAX = OPTION_TEXT_MAX + 64 };
 struct returning {
     struct cookie *cookie; /* NULL until one was set */
     uint64_t visits;       /* times it was open */
-    uint64_t opened_ns;    /* while its session message is waited for, else 0 */
+    uint64_t began_ns;     /* while its session message is waited for, else 0 */
 };
 
 void returning_free(struct returning *r);
@@ -24,6 +24,7 @@ void returning_ask(const struct returning *r, const struct swarm_config *c, uint
                    struct buf *lines);
 /* A server's answer that lets it in. */
 void returning_hear(struct returning *r, const struct swarm_config *c, const struct http1_head *answer);
-void returning_opened(struct returning *r, uint64_t now_ns);
+/* began_ns: when it began to connect. */
+void returning_opened(struct returning *r, uint64_t began_ns);
 /* Times the session message, if this is one that was waited for. */
 void returning_note(struct returning *r, const struct message *message, uint64_t now_ns);

@@ -144,7 +144,7 @@ static void on_opened(struct client *c)
     sc->orphaned = false;
     note_return(s, sc);
     resume_opened(&s->resume, number_of(s, sc), loop_now_ns(s->loop));
-    returning_opened(&sc->returning, loop_now_ns(s->loop));
+    returning_opened(&sc->returning, c->began_ns);
     if (!s->unbounded)
         client_allow(c, 0); /* until the next tick hands out what it may read */
     count_add(COUNT_clients_opened, 1);

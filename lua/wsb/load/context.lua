@@ -6,6 +6,7 @@ local core = require "wsb.core"
 local counted = require "wsb.measure.count"
 local errors = require "wsb.base.errors"
 local foreign = require "wsb.load.foreign"
+local haproxy = require "wsb.load.haproxy"
 local network = require "wsb.load.network"
 local raw = require "wsb.load.raw"
 local redis = require "wsb.load.redis"
@@ -28,6 +29,7 @@ local PROBE_PUBLISHER = 1000 -- probes stamp numbers of their own, so that no co
 ---@field servers (wsb.Server|wsb.Foreign)[]  all of them
 ---@field target string?              where clients without a url go, instead of to ctx.server
 ---@field secure wsb.Tls?             how ctx:dial speaks to a wss:// URL when it is not told
+---@field balancers wsb.Haproxy[]     of ctx:haproxy
 ---@field cohorts wsb.Cohort[]        in the order of ctx:clients
 ---@field publishers wsb.Cohort[]
 ---@field doubts string[]             why this run cannot prove anything
@@ -47,9 +49,9 @@ Context.__index = Context
 ---@return wsb.Context
 function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
-    seed = how.seed or 1, servers = {}, cohorts = {}, publishers = {}, doubts = {}, faults = {},
-    redises = {},
-    recorded = {}, how = how, used = {}, dialled = {}, tls_of = {}, workers = 0, connections = 0,
+    seed = how.seed or 1, servers = {}, redises = {}, balancers = {}, cohorts = {}, publishers = {},
+    doubts = {}, faults = {}, recorded = {}, how = how, used = {}, dialled = {}, tls_of = {}, workers = 0,
+    connections = 0,
     probes = 0 }, Context)
 end
 
@@ -140,6 +142,17 @@ function Context:serve(options)
   end
   table.insert(self.servers, made)
   self.server = self.server or made
+  return made
+end
+
+---Starts a HAProxy in front of servers; clients go through it when they are given its url.
+---@param options? wsb.Balance  servers: ctx.servers when missing
+---@return wsb.Haproxy
+---@async
+function Context:haproxy(options)
+  local how = merged({ servers = self.servers }, options)
+  local made = haproxy.start(how, self:log(("haproxy-%d"):format(#self.balancers + 1)))
+  table.insert(self.balancers, made)
   return made
 end
 
@@ -478,6 +491,9 @@ function Context:close()
     end
     for _, group in ipairs(self.cohorts) do
       group:close()
+    end
+    for _, balancer in ipairs(self.balancers) do
+      balancer:close()
     end
     for _, s in ipairs(self.servers) do
       if s:alive() then s.process:kill() end
