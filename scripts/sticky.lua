@@ -50,77 +50,67 @@ local function all_back(ctx, herd, before, cut)
   end, ctx.opt.within)
 end
 
--- Cuts the connections of these servers at once, and waits until those clients are back.
-local function cut(ctx, herd, servers)
-  local balancer = ctx.balancers[1]
-  local before, stats, number = sums(ctx), balancer:stats(), 0
-  for _, server in ipairs(servers) do
-    number = number + stats[server.name].connections
-    balancer:cut(server)
-  end
-  return all_back(ctx, herd, before, number)
-end
-
--- The servers live, and so does what they hold: connections are lost as networks lose them.
-local function rolling_loss(ctx, herd)
-  local before, times = sums(ctx), herd:hist "session_time"
+-- The servers live, and so does what they hold: connections are lost as networks lose them, here and there.
+local function losses(ctx, herd)
+  local first, times = sums(ctx), herd:hist "session_time"
   for _ = 1, ctx.opt.rounds do
-    for _, server in ipairs(ctx.servers) do
-      cut(ctx, herd, { server })
-    end
+    local before = sums(ctx)
+    all_back(ctx, herd, before, ctx.balancers[1]:lose(ctx.opt.share))
   end
-  local after, took = sums(ctx), herd:hist "session_time" - times
-  local held = after.sessions_held - before.sessions_held
-  local rebuilt = after.sessions_rebuilt - before.sessions_rebuilt
+  local last, took = sums(ctx), herd:hist "session_time" - times
+  local held, rebuilt = last.sessions_held - first.sessions_held, last.sessions_rebuilt - first.sessions_rebuilt
   ctx:record("held_percent", 100 * held / math.max(1, held + rebuilt))
-  ctx:record("rebuilt_mib", (after.session_bytes_rebuilt - before.session_bytes_rebuilt) / (1 << 20))
+  ctx:record("rebuilt_mib", (last.session_bytes_rebuilt - first.session_bytes_rebuilt) / (1 << 20))
   ctx:record("state_p50_ms", 1000 * took:percentile(50))
   ctx:record("state_p99_ms", 1000 * took:percentile(99))
 end
 
--- The most connections of a server, by their mean.
-local function imbalance(ctx)
+-- The largest figure of a server, by their mean; `of` gives each one's.
+local function peak_to_mean(ctx, of)
   local most, sum = 0, 0
-  for _, row in pairs(ctx.balancers[1]:stats()) do
-    most, sum = math.max(most, row.connections), sum + row.connections
+  for _, server in ipairs(ctx.servers) do
+    local figure = of(server)
+    most, sum = math.max(most, figure), sum + figure
   end
   return most * #ctx.servers / math.max(1, sum)
 end
 
-local function restart(ctx, herd, server)
+local function imbalance(ctx)
+  local stats = ctx.balancers[1]:stats()
+  return peak_to_mean(ctx, function(server) return stats[server.name].connections end)
+end
+
+-- One server is back before anybody has noticed, with an empty memory: who is sent back to it all come at once,
+-- and it has to read the state of each.
+local function quick_restart(ctx, herd)
+  local server, before, rebuilt = ctx.servers[1], sums(ctx), {}
+  local lost = ctx.balancers[1]:stats()[server.name].connections
+  for _, each in ipairs(ctx.servers) do
+    rebuilt[each] = each:counts().sessions_rebuilt
+  end
   server:kill()
-  ctx:await_open(herd, 1, ctx.opt.within)
   server:restart()
-  ctx:wait(function() return ctx.balancers[1]:stats()[server.name].status == "UP" end, ctx.opt.within)
+  all_back(ctx, herd, before, lost)
+  ctx:record("herd_on_restarted", peak_to_mean(ctx, function(each)
+    return each:counts().sessions_rebuilt - rebuilt[each]
+  end))
 end
 
+-- Each server stays away until its clients are back elsewhere, as in a deployment.
 local function rolling_restart(ctx, herd)
+  local balancer = ctx.balancers[1]
   for _, server in ipairs(ctx.servers) do
-    restart(ctx, herd, server)
+    server:kill()
+    ctx:wait(function() return herd:counts().clients_open == herd.n end, ctx.opt.within)
+    server:restart()
+    ctx:wait(function() return balancer:stats()[server.name].status == "UP" end, ctx.opt.within)
   end
-  ctx:record("imbalance_after_restart", imbalance(ctx))
+  ctx:record("imbalance_after_deploy", imbalance(ctx))
 end
 
--- Everybody comes at once, also to the server that has come back last: it is empty and knows nobody.
+-- Whether what a deployment has left goes away when everybody has connected once more.
 local function everybody_again(ctx, herd)
-  local returned = ctx.servers[#ctx.servers]
-  local before, its_before = sums(ctx), returned:counts()
-  local upgraded = {}
-  for _, server in ipairs(ctx.servers) do
-    upgraded[server.name] = server:counts().connections_upgraded
-  end
-  cut(ctx, herd, ctx.servers)
-  local others = 0
-  for _, server in ipairs(ctx.servers) do
-    local more = server:counts().connections_upgraded - upgraded[server.name]
-    upgraded[server.name] = more
-    if server ~= returned then others = others + more / (#ctx.servers - 1) end
-  end
-  local rebuilt = sums(ctx).sessions_rebuilt - before.sessions_rebuilt
-  local its_own = returned:counts().sessions_rebuilt - its_before.sessions_rebuilt
-  ctx:record("herd_on_returned", upgraded[returned.name] / math.max(1, others))
-  ctx:record("cold_percent_on_returned", 100 * its_own / math.max(1, upgraded[returned.name]))
-  ctx:record("rebuilt_again", rebuilt)
+  all_back(ctx, herd, sums(ctx), ctx.balancers[1]:lose(1))
   ctx:record("imbalance_later", imbalance(ctx))
 end
 
@@ -133,7 +123,8 @@ return {
   options = {
     clients = { "clients behind the load balancer", 1200 },
     state = { "bytes that a server keeps of each client", "32KiB" },
-    rounds = { "times that every server's connections are cut", 2 },
+    rounds = { "times that connections are lost", 6 },
+    share = { "of all connections, at random, each time", "33%", type = "ratio" },
     held = { "per cent of the returns that have to find their state", 95 },
     within = { "time for those that were cut to be back", "10s" },
   },
@@ -160,9 +151,10 @@ return {
     all_back(ctx, herd, { sessions_held = 0, sessions_rebuilt = 0 }, herd.n)
     ctx:start()
     ctx:sleep "300ms"
-    ctx:fault("connections cut, server after server", function() rolling_loss(ctx, herd) end)
-    ctx:fault("rolling restart", function() rolling_restart(ctx, herd) end)
-    ctx:fault("all connections cut", function() everybody_again(ctx, herd) end)
+    ctx:fault("connections lost at random", function() losses(ctx, herd) end)
+    ctx:fault("a server restarted", function() quick_restart(ctx, herd) end)
+    ctx:fault("deployed, server after server", function() rolling_restart(ctx, herd) end)
+    ctx:fault("all connections lost", function() everybody_again(ctx, herd) end)
     ctx:sleep "300ms"
   end,
 
@@ -177,10 +169,49 @@ return {
   },
 
   columns = { "recorded{name:held_percent}", "recorded{name:rebuilt_mib}", "recorded{name:state_p50_ms}",
-    "recorded{name:state_p99_ms}", "recorded{name:imbalance_after_restart}",
-    "recorded{name:imbalance_later}", "recorded{name:herd_on_returned}",
-    "recorded{name:cold_percent_on_returned}" },
+    "recorded{name:state_p99_ms}", "recorded{name:herd_on_restarted}",
+    "recorded{name:imbalance_after_deploy}", "recorded{name:imbalance_later}" },
   compare = { "recorded{name:held_percent}", "recorded{name:rebuilt_mib}", "recorded{name:state_p50_ms}",
-    "recorded{name:state_p99_ms}", "recorded{name:imbalance_after_restart}",
-    "recorded{name:imbalance_later}", "recorded{name:herd_on_returned}" },
+    "recorded{name:state_p99_ms}", "recorded{name:herd_on_restarted}",
+    "recorded{name:imbalance_after_deploy}", "recorded{name:imbalance_later}" },
+
+  charts = {
+    { title = "States read from Redis a second", series = "sessions_rebuilt.rate", unit = "count" },
+    { title = "Connections of server a", series = "connections_open{server:a}", unit = "count" },
+    { title = "Connections of server b", series = "connections_open{server:b}", unit = "count" },
+    { title = "Connections of server c, which was deployed last", series = "connections_open{server:c}",
+      unit = "count" },
+  },
+
+  claim = "Of $clients clients that come back, those that are sent to their server by a cookie, or by a hash of "
+    .. "their name, find their state there, where two of three have it read again when they are sent anywhere.",
+
+  writeup = {
+    lever = "The load balancer sends a client back to the server that it had: by a cookie (HAProxy: cookie NAME "
+      .. "insert), or by a consistent hash of its name in the URL (balance url_param, hash-type consistent).",
+    why = "It is the right lever when the state is local, dear to rebuild, and can be rebuilt: when connections "
+      .. "are lost one by one while the servers live on, nothing has to be read again. It is not a way to keep "
+      .. "state: a server that was restarted holds nothing, so whatever has to survive that is kept elsewhere "
+      .. "all the same, and stickiness only saves the reading. It is the wrong lever where the state is small "
+      .. "or everything comes from a shared store anyway: then its price buys nothing. The price is in the "
+      .. "table. herd on restarted: the whole herd of a server that was quickly back is pinned to it, empty as "
+      .. "it is, and it alone does the rebuilding (3 is all of it on one of three, 1 is evenly). imbalance "
+      .. "after deploy, busiest server to mean: each server's clients go to those that are up, so the one "
+      .. "deployed last is left empty, without stickiness too. But imbalance later: once everybody has "
+      .. "connected again, round robin is even and a hash as even as hashes are, while cookies keep the "
+      .. "imbalance for as long as they last.",
+    alternatives = {
+      { name = "A cookie", effect = "The balancer needs to know nothing of the client; but browsers only keep it, "
+        .. "other clients have to be told to, and it preserves whatever imbalance there is. Give it a lifetime." },
+      { name = "A consistent hash of the client's name", effect = "Keeps nothing anywhere, and comes back to "
+        .. "the same spread after every deployment; a name that many share, or a few that are busy, stay "
+        .. "together." },
+      { name = "The source address", effect = "All behind one NAT are one client: here they all are "
+        .. "(--arms source), and one server has everybody." },
+      { name = "Fewest connections", effect = "Is not sticky, and sends everybody who comes to the server "
+        .. "that was restarted, since it has the fewest (--arms leastconn)." },
+      { name = "State in a shared store, read quickly", effect = "Any server is as good as any other, deployments "
+        .. "need no care, and nothing is stale; each return costs a read." },
+    },
+  },
 }

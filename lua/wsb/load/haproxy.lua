@@ -235,6 +235,30 @@ function Haproxy:cut(server)
   order(self, "shutdown sessions server servers/%s", type(server) == "table" and server.name or server)
 end
 
+-- Commands of one line have to fit into HAProxy's buffer of 16 KiB.
+local COMMANDS_A_LINE = 200
+
+---Cuts `share` of all connections, taken at random: the servers are not asked.
+---@param share number   0 to 1
+---@return integer cut   how many that were
+---@async
+function Haproxy:lose(share)
+  local ids = {}
+  for id in self:command("show sess"):gmatch "(0x%x+): [^\n]- be=servers srv=[%w_.-]+ " do
+    ids[#ids + 1] = id
+  end
+  local number = math.ceil(share * #ids)
+  for i = 1, number do
+    local j = math.random(i, #ids)
+    ids[i], ids[j] = ids[j], ids[i]
+  end
+  for from = 1, number, COMMANDS_A_LINE do
+    local last = math.min(number, from + COMMANDS_A_LINE - 1)
+    self:command("shutdown session " .. table.concat(ids, ";shutdown session ", from, last))
+  end
+  return number
+end
+
 local function set_state(state)
   return function(self, server)
     order(self, "set server servers/%s state %s", type(server) == "table" and server.name or server, state)
