@@ -33,7 +33,9 @@ ENGINE  := $(filter-out $(PROGRAM),$(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*
 UNIT    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 PEERS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/peers/echo_*.c))
 FUZZ    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*$(T)*.c))
-C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] $(patsubst %,tests/%/*.[ch],unit fuzz peers embed))
+BENCH   := $(addprefix $(BUILD)/bench/,floor lws hotpath)
+C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] \
+             $(patsubst %,tests/%/*.[ch],unit fuzz peers embed bench bench/*))
 TIDY    := $(patsubst %,$(BUILD)/tidy/%,$(filter %.c,$(C_FILES)))
 SCRIPTS := $(wildcard lua scripts runbook)
 LUA     := tests/run $(shell find $(SCRIPTS) tests -name node_modules -prune -o -name '*.lua' -print)
@@ -59,7 +61,14 @@ $(BUILD)/unit/%: tests/unit/%.c $(BUILD)/engine.a
 $(BUILD)/peers/%: tests/peers/messages.c tests/peers/%.c $(BUILD)/engine.a
 	@mkdir -p $(@D)
 	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $(filter %.c %.a,$^) $(PEER_LIBS) $(ENGINE_LIBS)
-$(BUILD)/peers/echo_lws: PEER_LIBS = -lwebsockets
+$(BUILD)/peers/echo_lws $(BUILD)/bench/lws: PEER_LIBS = -lwebsockets
+$(BENCH): $(BUILD)/engine.a
+	@mkdir -p $(@D)
+	$(say) $(COMPILE) -Itests/bench -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $(filter %.c,$^) $< $(PEER_LIBS) \
+	  $(ENGINE_LIBS)
+$(BUILD)/bench/floor: $(addprefix tests/bench/,floor.c ring.c beat.c)
+$(BUILD)/bench/lws: $(addprefix tests/bench/,peers/lws.c beat.c)
+$(BUILD)/bench/hotpath: tests/bench/instructions/hotpath.c
 
 # Rewritten only when their text changes, so that another compiler or commit rebuilds what depends on it.
 $(BUILD)/flags: TEXT = $(COMPILE) $(LTO)
@@ -85,6 +94,19 @@ tests/peers/node_modules: tests/peers/package-lock.json
 	$(say) cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules || \
 	  echo 'wsb: npm could not fetch tests/peers: what needs it is skipped' >&2
 
+bench: ## wsb beside the socket calls alone and its peers: ten minutes; QUICK=1: one; ONLY=floor,wsb
+	@.ci/deps build test bench
+	@$(MAKE) $(again) all $(BENCH)
+	@tests/bench/peers/get $(BUILD)/bench
+	@$(BUILD)/wsb tests/bench/bench.lua $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+COUNT = tests/bench/instructions/run $(1) $(BUILD)/bench/hotpath '$(shell $(CC) --version | head -n 1)' \
+          '$(strip $(CFLAGS) $(MODE))'
+instructions: $(BUILD)/bench/hotpath
+	@$(call COUNT)
+baseline: $(BUILD)/bench/hotpath ## keep the instructions of a delivery as what `make check` compares with
+	@$(call COUNT,--update)
+
 FUZZ_TIME ?= 20
 fuzz: ## the parsers against libFuzzer, FUZZ_TIME=20 seconds each, or those whose name contains T=
 	@.ci/deps build check
@@ -95,9 +117,9 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h $(wildcard core/base/* core/wi
 	$(say) clang $(DEFINES) -std=gnu11 $(WARN) -g -O1 -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=all -o $@ $(filter %.c,$^) -lcrypto -lz -lm
 
-check: ## layers, format, linters, size limits
+check: ## layers, format, linters, size limits, instructions of a delivery
 	@.ci/deps build test check
-	@$(MAKE) $(again) -O -k layers format cppcheck luacheck size $(TIDY)
+	@$(MAKE) $(again) -O -k layers format cppcheck luacheck size instructions $(TIDY)
 
 layers:
 	@tests/layers.sh
@@ -129,11 +151,12 @@ install: all ## into DESTDIR/PREFIX
 uninstall: ## what install put there
 	rm -rf $(addprefix $(DESTDIR)$(PREFIX)/,bin/wsb lib/libwsb.a include/wsb.h lib/pkgconfig/wsb.pc share/wsb)
 clean: ## what was built
-	rm -rf build tests/peers/node_modules
+	rm -rf build tests/peers/node_modules tests/bench/peers/node_modules
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 FORCE:
 .DELETE_ON_ERROR:
-.PHONY: all demo deps test fuzz check layers format cppcheck luacheck size install uninstall clean help FORCE
--include $(PROGRAM:.o=.d) $(ENGINE:.o=.d) $(UNIT:=.d) $(PEERS:=.d)
+.PHONY: all demo deps test bench instructions baseline fuzz check layers format cppcheck luacheck size
+.PHONY: install uninstall clean help FORCE
+-include $(PROGRAM:.o=.d) $(ENGINE:.o=.d) $(UNIT:=.d) $(PEERS:=.d) $(BENCH:=.d)

@@ -51,8 +51,7 @@ function context.new(how)
   return setmetatable({ opt = how.opt, given = how.given or {}, arm = how.arm and how.arm.name or "",
     seed = how.seed or 1, servers = {}, redises = {}, balancers = {}, cohorts = {}, publishers = {},
     doubts = {}, faults = {}, recorded = {}, how = how, used = {}, dialled = {}, tls_of = {}, workers = 0,
-    connections = 0,
-    probes = 0 }, Context)
+    connections = 0, probes = 0 }, Context)
 end
 
 local function merged(...)

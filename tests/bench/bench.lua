@@ -1,0 +1,213 @@
+-- How near wsb's server is to what the socket calls themselves cost, beside its peers. `make bench` builds
+-- what it needs and runs it.
+
+package.path = "tests/bench/?.lua;" .. package.path
+local contestants = require "contestants"
+local core = require "wsb.core"
+local environment = require "wsb.measure.environment"
+local figures = require "figures"
+local json = require "wsb.report.json"
+local rundir = require "wsb.report.rundir"
+local tell = require "tell"
+
+local LOADS = {
+  { key = "1000", n = 1000, rate = 100, size = 128, title = "1,000 subscribers, 100/s of 128 B" },
+  { key = "5000", n = 5000, rate = 20, size = 512, title = "5,000 subscribers, 20/s of 512 B" },
+}
+local IDLE = 10000
+local QUICK = "floor,wsb,ws" -- whom a quick run compares
+local MEMORY = {
+  { key = "plain", title = "plain" },
+  { key = "deflate", title = "permessage-deflate agreed", deflate = true },
+  { key = "tls", title = "TLS", tls = "ecdsa" },
+}
+local HANDSHAKES = {
+  { key = "plain", title = "plain", n = 4000 },
+  { key = "ecdsa", title = "TLS, ECDSA", n = 1500, tls = "ecdsa" },
+  { key = "rsa", title = "TLS, RSA", n = 800, tls = "rsa" },
+  { key = "resumed", title = "TLS, resumed", n = 1500, tls = "ecdsa", resume = true },
+}
+
+-- The figures in the order in which they are told.
+local function declare()
+  local list = {}
+  local function add(key, title, unit) list[#list + 1] = { key = key, title = title, unit = unit } end
+  for _, load in ipairs(LOADS) do
+    add("cpu_" .. load.key, "server CPU a delivery: " .. load.title, "µs")
+    add("delivered_" .. load.key, "delivered: " .. load.title, "of what was due")
+    add("lag_p50_" .. load.key, "lag p50: " .. load.title, "ms")
+    add("lag_p99_" .. load.key, "lag p99: " .. load.title, "ms")
+    add("swarm_cpu_" .. load.key, "swarm CPU a message: " .. load.title, "µs")
+    add("writes_" .. load.key, "write calls a frame, counted by wsb: " .. load.title, "calls")
+  end
+  add("calls", "system calls a delivery: 200 subscribers, 50/s of 128 B", "calls")
+  add("saturation", "saturation (99 % delivered, lag p99 < 1 s): 1,000 subscribers, 128 B", "deliveries/s")
+  add("half_lag_p50", "lag p50 at half of that", "ms")
+  add("half_lag_p99", "lag p99 at half of that", "ms")
+  for _, m in ipairs(MEMORY) do
+    add("memory_" .. m.key, "memory of an idle connection: " .. m.title, "bytes")
+  end
+  for _, h in ipairs(HANDSHAKES) do
+    add("handshakes_" .. h.key, "handshakes: " .. h.title, "a second")
+    add("handshake_cpu_" .. h.key, "server CPU a handshake: " .. h.title, "µs")
+  end
+  return list
+end
+
+local Bench = { __name = "Bench" }
+Bench.__index = Bench
+
+function Bench:keep(contestant, key, round, value)
+  if not value then return end
+  local of = self.values[contestant.name]
+  of[key] = of[key] or {}
+  of[key][round] = value
+end
+
+function Bench:note(...)
+  local text = string.format(...)
+  for _, known in ipairs(self.notes) do
+    if known == text then return end
+  end
+  table.insert(self.notes, text)
+end
+
+-- One measurement; what cannot be measured is told, and the others go on.
+function Bench:try(contestant, what, measure, ...)
+  self.ctx:say(("%s: %s"):format(contestant.name, what))
+  local ok, result = pcall(measure, contestant, ...)
+  if ok then return result end
+  if type(result) == "table" and result.signal then error(result, 0) end
+  local why = type(result) == "table" and result.message or tostring(result)
+  self:note("%s: %s: %s", contestant.name, what, why)
+  return {}
+end
+
+function Bench:load(contestant, load, round)
+  local f = self:try(contestant, load.title, figures.load, load, self.window)
+  self:keep(contestant, "cpu_" .. load.key, round, f.cpu)
+  self:keep(contestant, "delivered_" .. load.key, round, f.delivered)
+  self:keep(contestant, "swarm_cpu_" .. load.key, round, f.swarm_cpu)
+  self:keep(contestant, "writes_" .. load.key, round, f.writes)
+  for _, p in ipairs { "lag_p50", "lag_p99" } do
+    self:keep(contestant, p .. "_" .. load.key, round, f[p] and f[p] * 1000)
+  end
+end
+
+function Bench:saturation(contestant, round)
+  local cpu = (self.values[contestant.name]["cpu_" .. LOADS[1].key] or {})[round]
+  if not cpu then return end
+  local f = self:try(contestant, "saturation", figures.saturation, LOADS[1], cpu, 15)
+  if not f.saturation then return end
+  self:keep(contestant, "saturation", round, f.saturation)
+  if f.limit == "swarm" then
+    self:note("%s: at its saturation the swarm's core was busy, not only the server's: it may do more",
+      contestant.name)
+  end
+  if f.saturation == 0 then return end
+  local half = { n = LOADS[1].n, size = LOADS[1].size, rate = f.saturation / 2 / LOADS[1].n }
+  local h = self:try(contestant, "half of its saturation", figures.load, half, 1)
+  self:keep(contestant, "half_lag_p50", round, h.lag_p50 and h.lag_p50 * 1000)
+  self:keep(contestant, "half_lag_p99", round, h.lag_p99 and h.lag_p99 * 1000)
+end
+
+local function able(contestant, how)
+  return contestant.full and (contestant.tls or not how.tls) and (contestant.deflate or not how.deflate)
+end
+
+function Bench:idle(contestant)
+  for _, how in ipairs(MEMORY) do
+    if able(contestant, how) then
+      local f = self:try(contestant, "memory, " .. how.title, figures.memory, how, self.idle_n)
+      self:keep(contestant, "memory_" .. how.key, 1, f.memory)
+      if f.opened and f.opened < self.idle_n then
+        self:note("%s: memory, %s: only %d of %d came in", contestant.name, how.title, f.opened, self.idle_n)
+      elseif f.opened and not f.memory then
+        self:note("%s: does not agree to permessage-deflate", contestant.name)
+      end
+    end
+  end
+end
+
+function Bench:handshakes(contestant, round)
+  for _, how in ipairs(HANDSHAKES) do
+    if able(contestant, how) then
+      local f = self:try(contestant, "handshakes, " .. how.title, figures.handshakes, how, how.n)
+      local wanted = not how.resume or (f.resumed or 0) > 0.5
+      if not wanted and f.resumed then
+        self:note("%s: %.0f %% of its TLS handshakes were resumed", contestant.name, f.resumed * 100)
+      end
+      self:keep(contestant, "handshakes_" .. how.key, round, wanted and f.handshakes)
+      self:keep(contestant, "handshake_cpu_" .. how.key, round, wanted and f.handshake_cpu)
+    end
+  end
+end
+
+function Bench:round(round, quick)
+  for _, contestant in ipairs(self.present) do self:load(contestant, LOADS[1], round) end
+  if quick then return end
+  for _, contestant in ipairs(self.present) do self:load(contestant, LOADS[2], round) end
+  for _, contestant in ipairs(self.present) do self:saturation(contestant, round) end
+  for _, contestant in ipairs(self.present) do self:handshakes(contestant, round) end
+end
+
+function Bench:measure(opt)
+  for round = 1, opt.rounds do self:round(round, opt.quick) end
+  for _, contestant in ipairs(self.present) do
+    self:keep(contestant, "calls", 1, self:try(contestant, "system calls", figures.calls).calls)
+    if not opt.quick then self:idle(contestant) end
+  end
+end
+
+function Bench:result()
+  local order, told = {}, {}
+  for i, contestant in ipairs(self.present) do order[i] = contestant.name end
+  for _, figure in ipairs(declare()) do
+    figure.rows = tell.rows(figure, self.values, order)
+    if #figure.rows > 0 then told[#told + 1] = figure end
+  end
+  return { figures = told, notes = self.notes, values = self.values, environment = environment.describe(1),
+    machine = ("%s, wsb %s, %s"):format(core.uname().release, core.version, os.date("!%Y-%m-%dT%H:%M:%SZ")) }
+end
+
+-- The load on CPUs of its own, so that the server has one to itself.
+local function part_cpus()
+  local file = assert(io.open("/proc/self/stat"))
+  local self = file:read("n")
+  file:close()
+  os.execute(("taskset -cp %s %d >/dev/null"):format(contestants.load_cpus, self))
+end
+
+local function write(opt, result)
+  local directory = rundir.create(opt.runs_dir, "bench")
+  directory:write("result.json", json.encode(result))
+  directory:write("report.html", tell.html(result))
+  assert(os.rename(directory.partial, directory.path))
+  directory:link_latest()
+  return directory.path
+end
+
+return {
+  name = "bench",
+  description = "What a delivery costs, beside the socket calls alone and other servers.",
+  options = {
+    only = { "contestants, comma-separated, or all; with --quick floor,wsb,ws when empty", "" },
+    rounds = { "times that each figure is taken, the contestants alternating", 3 },
+    quick = { "one load and nothing else", false },
+    runs_dir = { "where the result goes", "runs" },
+  },
+  run = function(ctx)
+    local opt = ctx.opt
+    part_cpus()
+    local present, missing = contestants.choose(opt.only ~= "" and opt.only or opt.quick and QUICK or "all")
+    local bench = setmetatable({ ctx = ctx, present = present, values = {}, notes = {},
+      window = opt.quick and 2 or 1.5, idle_n = IDLE }, Bench)
+    for _, one in ipairs(missing) do bench:note("missing: %s: %s", one.name, one.why) end
+    for _, one in ipairs(present) do bench.values[one.name] = {} end
+    bench:measure(opt)
+    local result = bench:result()
+    for _, figure in ipairs(result.figures) do io.stdout:write(tell.text(figure, figure.rows), "\n") end
+    for _, note in ipairs(result.notes) do io.stdout:write("- ", note, "\n") end
+    io.stdout:write("report: ", write(opt, result), "/report.html\n")
+  end,
+}
