@@ -1,6 +1,5 @@
 #include "peer/ws.h"
 
-#include "peer/gap.h"
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
@@ -233,61 +232,16 @@ static void keep_budget(struct ws_shared *shared)
     }
 }
 
-static void tell_gap(struct ws *w, bool at_front, uint32_t dropped)
-{
-    if (shared_of(w)->gap_notice && dropped > 0)
-        gap_note(conn_out(&w->conn), at_front, dropped, loop_now_ns(loop_of(w)));
-}
-
-/* Drops from the front until `size` more fits, and the notice that says so; false when it cannot. */
-static bool make_room(struct ws *w, uint64_t size)
-{
-    struct sendq *out = conn_out(&w->conn);
-    uint64_t mark = shared_of(w)->policy.mark;
-    uint64_t wanted = size + (shared_of(w)->gap_notice ? GAP_FRAME_SIZE : 0);
-    if (wanted > mark)
-        return false;
-    uint64_t most = mark - wanted;
-    uint32_t missing;
-    count_add(COUNT_deliveries_dropped, gap_drop_oldest(out, most, &missing));
-    tell_gap(w, true, missing);
-    return !policy_over(&shared_of(w)->policy, out->bytes, size);
-}
-
-/* Drops what the new message replaces. */
-static void conflate(struct ws *w, uint64_t key)
-{
-    uint32_t dropped = sendq_drop_key(conn_out(&w->conn), key);
-    count_add(COUNT_deliveries_dropped, dropped);
-    tell_gap(w, true, dropped);
-}
-
-static enum verdict decide(const struct ws *w, uint64_t size)
-{
-    enum verdict verdict = policy_decide(&shared_of(w)->policy, conn_queued(&w->conn), size);
-    /* What shares a compression context cannot be read with a message of it left out. */
-    return verdict != VERDICT_QUEUE && conn_deflater(&w->conn) != NULL ? VERDICT_EVICT : verdict;
-}
-
 /* Whether the message is to be queued. */
 static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
 {
-    switch (decide(w, size)) {
-    case VERDICT_QUEUE: return true;
-    case VERDICT_EVICT: evict(w, ERR_MARK); return false;
-    case VERDICT_DROP_NEWEST: break;
-    case VERDICT_CONFLATE:
-        conflate(w, cast->key);
-        if (!policy_over(&shared_of(w)->policy, conn_queued(&w->conn), size) || make_room(w, size))
-            return true;
-        break;
-    case VERDICT_MAKE_ROOM:
-        if (make_room(w, size))
-            return true;
-        break;
+    const struct ws_shared *shared = shared_of(w);
+    switch (overflow_admit(&shared->overflow, conn_out(&w->conn), cast, size, conn_deflater(&w->conn) != NULL,
+                           loop_now_ns(loop_of(w)))) {
+    case OVERFLOW_ADMIT: return true;
+    case OVERFLOW_DROP: break;
+    case OVERFLOW_EVICT: evict(w, ERR_MARK); break;
     }
-    count_add(COUNT_deliveries_dropped, 1);
-    tell_gap(w, false, 1);
     return false;
 }
 
@@ -546,7 +500,7 @@ void ws_send(struct ws *w, struct cast *cast)
 
 bool ws_has_room(const struct ws *w, double part)
 {
-    double mark = (double)shared_of(w)->policy.mark;
+    double mark = (double)shared_of(w)->overflow.policy.mark;
     return mark == 0 || (double)conn_queued(&w->conn) < mark * part;
 }
 

@@ -14,7 +14,7 @@
 #include "peer/address.h"
 #include "hub/hub.h"
 #include "hub/ledger.h"
-#include "hub/policy.h"
+#include "peer/overflow.h"
 
 struct ws;
 
@@ -27,9 +27,8 @@ struct ws_shared {
     struct link open;     /* connections in OPEN, in the order in which they are looked at next */
     struct link closing;  /* connections in CLOSING, longest first */
     uint64_t open_count;
-    struct policy policy;
+    struct overflow_rules overflow;
     bool copy;       /* each subscriber queues its own copy */
-    bool gap_notice; /* tell a client what a drop policy left out */
     uint64_t budget; /* most bytes in the ledger, 0: none */
     uint64_t evict_grace_ns;
     struct conn_limits limits;

@@ -259,9 +259,9 @@ static void apply(struct wsb_server *s)
 {
     const struct server_config *c = &s->config;
     log_set_level((enum log_level)c->log);
-    s->shared.policy = (struct policy){c->high_water_mark, (enum overflow)c->on_overflow};
+    s->shared.overflow = (struct overflow_rules){
+        .policy = {c->high_water_mark, (enum overflow)c->on_overflow}, .gap_notice = c->gap_notice};
     s->shared.copy = c->queue == 1;
-    s->shared.gap_notice = c->gap_notice;
     s->shared.budget = c->queue_budget;
     s->shared.evict_grace_ns = c->evict_grace;
     s->shared.limits = (struct conn_limits){c->max_message, (uint32_t)c->max_fragments};

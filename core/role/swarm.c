@@ -410,24 +410,6 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     retry_ask(&s->retries);
 }
 
-static bool check(const struct swarm_config *c, char *why, size_t why_size)
-{
-    if (c->clients == 0)
-        snprintf(why, why_size, "clients: 0 is not accepted; give 1 or more");
-    else if (c->source.at[0] != '\0' && !sock_is_address(c->source.at))
-        snprintf(why, why_size, "source: '%s' is not accepted; give an IPv4 address", c->source.at);
-    else if (c->connect_timeout == 0)
-        snprintf(why, why_size, "connect_timeout: 0 is not accepted; give more");
-    else if (c->connect_rate <= 0)
-        snprintf(why, why_size, "connect_rate: 0 is not accepted; give more");
-    else if (c->publish_size < STAMP_SIZE || c->publish_size > UINT32_MAX / 2)
-        snprintf(why, why_size, "publish_size: %llu is not accepted; give 48 bytes to 2 GiB",
-                 (unsigned long long)c->publish_size);
-    else
-        return true;
-    return false;
-}
-
 static void share(struct wsb_swarm *s)
 {
     const struct swarm_config *c = &s->config;
@@ -497,7 +479,8 @@ struct wsb_swarm *wsb_swarm_new(struct ev_loop *loop, const char *const *setting
     struct wsb_swarm *s = mem_zero(sizeof *s);
     config_defaults(ROLE_SWARM, &s->config);
     if (config_set_all(ROLE_SWARM, &s->config, settings, false, why, why_size) < 0 ||
-        !check(&s->config, why, why_size) || aim_configure(&s->aim, &s->config, why, why_size) < 0 ||
+        !config_check_swarm(&s->config, why, why_size) ||
+        aim_configure(&s->aim, &s->config, why, why_size) < 0 ||
         prepare_retries(s, events, why, why_size) < 0 || prepare_tls(s, why, why_size) < 0)
         goto failed;
     if (resume_start(&s->resume, &s->config) < 0) {

@@ -92,7 +92,8 @@ function Program:close() end
 ---@return {rss: integer, peak: integer, user: number, system: number, threads: integer}?
 function core.sample(pid) end
 
----Begins to connect to a numeric address, localhost, or the path of a unix socket (without a port), and to shake hands when `tls` is given. Each change
+---Begins to connect to a numeric address, localhost, or the path of a unix socket (without a port), and to
+---shake hands when `tls` is given. Each change
 ---brings a "dial" event.
 ---@param host string
 ---@param port? integer

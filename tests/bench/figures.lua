@@ -168,7 +168,8 @@ local function await_all(group, n)
 end
 
 ---Handshakes a second when all come at once, and the server's CPU for each, in microseconds. Those that
----resume come one after the other, each with the last one's ticket: their number a second would be the swarm's.
+---resume come one after the other, each with the last one's ticket: their number a second would be the
+---swarm's.
 ---@async
 function figures.handshakes(contestant, how, n)
   local runs = contestant.start { rate = 1, size = 64, tls = how.tls }

@@ -137,7 +137,7 @@ static int set_up(void **state)
     ws.limits.max_message = 1 << 20;
     ws.message_timeout_ns = 100 * NS_PER_S;
     ws.addresses = address_table_new();
-    ws.gap_notice = true;
+    ws.overflow.gap_notice = true;
     ws.evict_grace_ns = 100 * NS_PER_S;
     ws.slow_after_ns = NS_PER_S;
     shared = (struct client_shared){.owner = {.loop = loop},
@@ -321,7 +321,7 @@ static void who_may_read_so_much_reads_so_much(void **state)
 static void eviction_has_two_phases(void **state)
 {
     (void)state;
-    ws.policy = (struct policy){MARK, OVERFLOW_CLOSE};
+    ws.overflow.policy = (struct policy){MARK, OVERFLOW_CLOSE};
     connect_all();
     client_allow(&peer[0].client, 0);
     for (int i = 0; count_get(COUNT_evictions_mark) == 0; i++) {
@@ -349,7 +349,7 @@ static void eviction_has_two_phases(void **state)
 static void after_the_grace_it_is_reset(void **state)
 {
     (void)state;
-    ws.policy = (struct policy){MARK, OVERFLOW_CLOSE};
+    ws.overflow.policy = (struct policy){MARK, OVERFLOW_CLOSE};
     ws.evict_grace_ns = 0;
     connect_all();
     client_allow(&peer[0].client, 0);
@@ -372,7 +372,7 @@ static void every_policy_stays_under_the_mark(void **state)
     connect_all();
     client_allow(&peer[0].client, 0);
     for (int i = 0; i < 3; i++) {
-        ws.policy = (struct policy){MARK, policies[i]};
+        ws.overflow.policy = (struct policy){MARK, policies[i]};
         uint64_t queued = count_get(COUNT_deliveries_queued), dropped = count_get(COUNT_deliveries_dropped);
         for (int k = 0; k < 100; k++) {
             publish(1);

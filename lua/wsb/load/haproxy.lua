@@ -1,5 +1,6 @@
 -- A real HAProxy in front of servers: started in the foreground with a configuration of its own, asked
--- through its socket, ended. Clients reach it by plain ws; servers that have TLS are spoken to by TLS, unverified.
+-- through its socket, ended. Clients reach it by plain ws; servers that have TLS are spoken to by TLS,
+-- unverified.
 --
 --     start -> stats, cut, drain, disable, enable ... -> close
 --        └──────────── exit at any time ─────────┘

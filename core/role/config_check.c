@@ -1,5 +1,6 @@
-/* What a server's options have to be beside their types. */
+/* What options have to be beside their types. */
 #include "role/config.h"
+#include "net/sock.h"
 #include "wire/deflate.h"
 #include "wire/http1.h"
 #include "wire/message.h"
@@ -64,4 +65,22 @@ bool config_check_server(const struct server_config *c, char *why, size_t why_si
         return false;
     }
     return true;
+}
+
+bool config_check_swarm(const struct swarm_config *c, char *why, size_t why_size)
+{
+    if (c->clients == 0)
+        snprintf(why, why_size, "clients: 0 is not accepted; give 1 or more");
+    else if (c->source.at[0] != '\0' && !sock_is_address(c->source.at))
+        snprintf(why, why_size, "source: '%s' is not accepted; give an IPv4 address", c->source.at);
+    else if (c->connect_timeout == 0)
+        snprintf(why, why_size, "connect_timeout: 0 is not accepted; give more");
+    else if (c->connect_rate <= 0)
+        snprintf(why, why_size, "connect_rate: 0 is not accepted; give more");
+    else if (c->publish_size < STAMP_SIZE || c->publish_size > UINT32_MAX / 2)
+        snprintf(why, why_size, "publish_size: %llu is not accepted; give 48 bytes to 2 GiB",
+                 (unsigned long long)c->publish_size);
+    else
+        return true;
+    return false;
 }
