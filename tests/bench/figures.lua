@@ -158,32 +158,39 @@ function figures.memory(contestant, how, n)
   end)
 end
 
--- Waits until all are in, and looks more often than task.wait does.
-local function await_all(group, n)
+-- Waits until so many of a counter are there, and looks more often than task.wait does.
+local function await(group, counter, n)
   local stop_at = core.now() + 30
-  while group:counts().clients_opened < n and not group:died() and core.now() < stop_at do
+  while group:counts()[counter] < n and not group:died() and core.now() < stop_at do
     task.sleep(0.002)
   end
   return group:counts()
 end
 
 ---Handshakes a second when all come at once, and the server's CPU for each, in microseconds. Those that
----resume come one after the other, each with the last one's ticket: their number a second would be the
----swarm's.
+---resume come one after the other, each with the last one's ticket, so that their number a second is the
+---swarm's; the first of them, that have no ticket yet, do not count.
 ---@async
 function figures.handshakes(contestant, how, n)
   local runs = contestant.start { rate = 1, size = 64, tls = how.tls }
   local group
   return errors.finally(function()
-    local cpu = meter.cpu(runs.pid)
+    local before, cpu = { clients_opened = 0, clients_tls_resumed = 0 }, meter.cpu(runs.pid)
     group = connect(runs, n, { connect_rate = how.resume and RESUME_RATE or 1e6,
       tls_resume = how.resume or false })
     local from = core.now()
-    local counts = await_all(group, n)
-    local seconds, came = core.now() - from, counts.clients_opened
-    if came == 0 then errors.raise(errors.ENVIRONMENT, "%s: nobody came in", contestant.name) end
-    return { handshakes = not how.resume and came / seconds or nil, came = came,
-      handshake_cpu = (meter.cpu(runs.pid) - cpu) / came * 1e6, resumed = counts.clients_tls_resumed / came }
+    if how.resume then
+      before = await(group, "clients_tls_resumed", n / 10)
+      cpu = meter.cpu(runs.pid)
+    end
+    local counts = await(group, "clients_opened", n)
+    local seconds, came = core.now() - from, counts.clients_opened - before.clients_opened
+    if came <= 0 then
+      errors.raise(errors.ENVIRONMENT, "%s: %d of %d came in", contestant.name, counts.clients_opened, n)
+    end
+    return { handshakes = not how.resume and came / seconds or nil, came = counts.clients_opened,
+      handshake_cpu = (meter.cpu(runs.pid) - cpu) / came * 1e6,
+      resumed = (counts.clients_tls_resumed - before.clients_tls_resumed) / came }
   end, function()
     if group then group:close() end
     runs.close()
