@@ -114,6 +114,9 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
     bool ready = EVP_MAC_CTX_set_params(mac, of_mac) == 1 &&
                  EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv, seals) == 1;
     OPENSSL_cleanse(secret, sizeof secret);
+    /* In TLS 1.3 a ticket is for one use (RFC 8446 C.4): without a new one the next connection could not
+     * resume. */
+    renew = renew || (!seals && SSL_version(ssl) == TLS1_3_VERSION);
     return !ready ? -1 : renew ? 2 : 1;
 }
 

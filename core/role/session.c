@@ -72,6 +72,8 @@ static struct session **place_of(struct session_table *t, struct slice id)
 static void forget(struct session_table *t, struct session **place)
 {
     struct session *gone = *place;
+    if (gone == NULL)
+        return;
     *place = gone->next;
     link_remove(&gone->link);
     t->count--;

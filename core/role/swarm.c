@@ -102,15 +102,11 @@ static void on_over(struct retry *r)
     settle(s, LIST_OF(r, struct swarm_client, retry), false);
 }
 
-static void connect_one(struct wsb_swarm *s, struct swarm_client *sc);
-
-static void come_back(struct wsb_swarm *s, struct swarm_client *sc, int code, bool at_once,
+static void come_back(struct wsb_swarm *s, struct swarm_client *sc, int code,
                       const struct client_heard *heard)
 {
     if (s->stopping)
         settle(s, sc, false);
-    else if (at_once)
-        connect_one(s, sc);
     else
         retry_after(&sc->retry, code, heard);
 }
@@ -161,6 +157,21 @@ static void note_loss(struct wsb_swarm *s, struct swarm_client *sc, int code, bo
     resume_lost(&s->resume, number_of(s, sc), code, sc->lost_ns);
 }
 
+static void connect_one(struct wsb_swarm *s, struct swarm_client *sc)
+{
+    static const struct client_heard nothing;
+    count_add(COUNT_clients_started, 1);
+    aim_pick(&s->aim, number_of(s, sc));
+    if (client_connect(&sc->client, &s->shared) == 0) {
+        list_append(&s->coming, &sc->link);
+        cutter_connecting(&s->cutter, number_of(s, sc));
+        return;
+    }
+    count_add(COUNT_clients_failed, 1);
+    count_add(COUNT_clients_refused, errno == ECONNREFUSED);
+    come_back(s, sc, 1006, &nothing);
+}
+
 static void on_ended(struct client *c, bool was_open, int code)
 {
     struct wsb_swarm *s = swarm_of(c);
@@ -175,7 +186,10 @@ static void on_ended(struct client *c, bool was_open, int code)
         count_add(COUNT_clients_refused, c->refused);
         count_add(COUNT_clients_answered, c->heard.status > 0);
     }
-    come_back(s, sc, code, at_once, &c->heard);
+    if (at_once && !s->stopping)
+        connect_one(s, sc);
+    else
+        come_back(s, sc, code, &c->heard);
 }
 
 static void note_sequence(struct swarm_client *sc, uint64_t number)
@@ -247,21 +261,6 @@ static void on_finished(struct feed_owner *owner)
     struct wsb_swarm *s = LIST_OF(owner, struct wsb_swarm, feed_owner);
     if (s->events.finished != NULL)
         s->events.finished(s->events.arg);
-}
-
-static void connect_one(struct wsb_swarm *s, struct swarm_client *sc)
-{
-    static const struct client_heard nothing;
-    count_add(COUNT_clients_started, 1);
-    aim_pick(&s->aim, number_of(s, sc));
-    if (client_connect(&sc->client, &s->shared) == 0) {
-        list_append(&s->coming, &sc->link);
-        cutter_connecting(&s->cutter, number_of(s, sc));
-        return;
-    }
-    count_add(COUNT_clients_failed, 1);
-    count_add(COUNT_clients_refused, errno == ECONNREFUSED);
-    come_back(s, sc, 1006, false, &nothing);
 }
 
 static const struct url *on_aim(struct client *c)

@@ -72,6 +72,16 @@ test("resumes a session", {}, function(server, _, dir)
   end
 end)
 
+test("a session that was resumed can be resumed again", {}, function(server, _, dir)
+  local function file(n) return ("%s/session-%d"):format(dir, n) end
+  upgraded(connect(server.port, "-tls1_3", "-sess_out", file(1)))
+  for n = 1, 3 do
+    t.wait_until(function() return lab.read(file(n)) end, 10, "a ticket")
+    local client = connect(server.port, "-tls1_3", "-sess_in", file(n), "-sess_out", file(n + 1))
+    assert(upgraded(client):find "Reused, TLSv1.3")
+  end
+end)
+
 test("--no-tls-tickets does not", { "--no-tls-tickets" }, function(server, _, dir)
   local file = dir .. "/session"
   upgraded(connect(server.port, "-tls1_2", "-sess_out", file))

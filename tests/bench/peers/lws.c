@@ -1,5 +1,5 @@
 /* libwebsockets: lws PORT RATE SIZE [tls=PEM] [deflate] */
-#include "beat.h"
+#include "../beat.h"
 
 #include "base/bytes.h"
 
