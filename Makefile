@@ -50,7 +50,7 @@ $(BUILD)/engine.a: $(ENGINE)
 $(BUILD)/libwsb.a: $(ENGINE)
 	$(say) $(COMPILE) $(LTO) $(LTO:-flto%=-flinker-output=nolto-rel) -r -o $(@:.a=.o) $^ && \
 	  objcopy -w --keep-global-symbol='wsb_*' $(@:.a=.o) && rm -f $@ && $(AR) rcs $@ $(@:.a=.o)
-$(PROGRAM): DEFINES += $(LUA_CFLAGS)
+$(PROGRAM): private DEFINES += $(LUA_CFLAGS)
 $(PROGRAM) $(ENGINE): | $(BUILD)/version.h
 $(BUILD)/core/%.o: core/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -64,7 +64,7 @@ $(BUILD)/peers/%: tests/peers/messages.c tests/peers/%.c $(BUILD)/engine.a
 $(BUILD)/peers/echo_lws $(BUILD)/bench/lws: PEER_LIBS = -lwebsockets
 $(BENCH): $(BUILD)/engine.a
 	@mkdir -p $(@D)
-	$(say) $(COMPILE) -Itests/bench -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $(filter %.c,$^) $< $(PEER_LIBS) \
+	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $(filter %.c,$^) $< $(PEER_LIBS) \
 	  $(ENGINE_LIBS)
 $(BUILD)/bench/floor: $(addprefix tests/bench/,floor.c ring.c beat.c)
 $(BUILD)/bench/lws: $(addprefix tests/bench/,peers/lws.c beat.c)
@@ -94,7 +94,7 @@ tests/peers/node_modules: tests/peers/package-lock.json
 	$(say) cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules || \
 	  echo 'wsb: npm could not fetch tests/peers: what needs it is skipped' >&2
 
-bench: ## wsb beside the socket calls alone and its peers: ten minutes; QUICK=1: one; ONLY=floor,wsb
+bench: ## wsb beside the socket calls alone and its peers: ten minutes; QUICK=1: 90 s; ONLY=floor,wsb
 	@.ci/deps build test bench
 	@$(MAKE) $(again) all $(BENCH)
 	@tests/bench/peers/get $(BUILD)/bench
