@@ -1,5 +1,5 @@
--- What happens to two servers joined by a Redis when the Redis, a link to it or a server fails. A publisher at
--- the first server, subscribers at both. Every row has servers and a Redis of its own, and accounts for every
+-- What happens to two servers joined by a Redis when it, a link to it or a server fails. A publisher at the
+-- first server, subscribers at both. Every row has servers and a Redis of its own, and accounts for every
 -- message: it arrived, or its loss was told, or the row fails.
 
 local core = require "wsb.core"
