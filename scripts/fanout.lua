@@ -1,6 +1,8 @@
 -- Two servers, subscribers at both, a publisher at each. Alone, a server reaches its own subscribers only;
 -- joined by a Redis, what is published at one reaches those of all, in the order of each publisher, once.
 
+local wsb = require "wsb"
+
 local PATH = "/feed"
 
 -- A publisher at the first server, counted by `same` and `other`; another at the last, counted by the rest.
@@ -83,9 +85,14 @@ return {
   },
 
   setup = function(ctx)
-    local nodes = math.tointeger(ctx.opt.cluster)
+    local nodes, servers = math.tointeger(ctx.opt.cluster), math.tointeger(ctx.opt.servers)
+    if nodes == 1 or nodes == 2 then
+      wsb.usage("--cluster: '%d' is not accepted: give 3 or more, or 0 for none", nodes)
+    elseif servers < 2 then
+      wsb.usage("--servers: '%d' is not accepted: give 2 or more", servers)
+    end
     if ctx.arm == "redis" then ctx:redis { cluster = nodes > 0 and nodes or nil } end
-    for i = 1, math.max(2, ctx.opt.servers) do
+    for i = 1, servers do
       ctx:serve { name = "server-" .. i, path = PATH }
     end
   end,

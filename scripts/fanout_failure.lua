@@ -139,10 +139,10 @@ end
 local function losses_told(s)
   local facts = finish(s, function(a) return a.home_lost == 0 and a.away_lost == a.told end)
   local list, complain = complaints(s, facts)
-  complain(facts.home_lost == 0, "%.4g lost locally", facts.home_lost)
-  complain(facts.away_lost == facts.told and facts.told == facts.missed, "%.4g lost, %.4g told, %d counted",
+  complain(facts.home_lost == 0, "%.6g lost locally", facts.home_lost)
+  complain(facts.away_lost == facts.told and facts.told == facts.missed, "%.6g lost, %.6g told, %d counted",
     facts.away_lost, facts.told, facts.missed)
-  return list, ("%s, back after %.1f s, %.4g of %d lost and told"):format(share(facts), s.back or 0,
+  return list, ("%s, back after %.1f s, %.6g of %d lost and told"):format(share(facts), s.back or 0,
     facts.away_lost, facts.published), facts
 end
 
@@ -150,7 +150,7 @@ local function nothing_lost(s)
   local facts = finish(s, function(a) return a.home_lost == 0 and a.away_lost == 0 end)
   local list, complain = complaints(s, facts)
   complain(facts.home_lost == 0 and facts.away_lost == 0 and facts.told == 0,
-    "%.4g lost locally, %.4g at the other, %.4g told", facts.home_lost, facts.away_lost, facts.told)
+    "%.6g lost locally, %.6g at the other, %.6g told", facts.home_lost, facts.away_lost, facts.told)
   return list, ("none of %d lost at either"):format(facts.published), facts
 end
 
@@ -228,8 +228,8 @@ function DOES.server_killed(s)
   restart_second(s)
   local facts = finish(s, function(a) return a.home_lost == 0 end)
   local list, complain = complaints(s, facts)
-  complain(facts.home_lost == 0, "%.4g lost at the first", facts.home_lost)
-  return list, ("none of %d lost at the first, the second's came back after %.1f s and missed %.4g")
+  complain(facts.home_lost == 0, "%.6g lost at the first", facts.home_lost)
+  return list, ("none of %d lost at the first, the second's came back after %.1f s and missed %.6g")
     :format(facts.published, s.back or 0, facts.away_lost), facts
 end
 
@@ -262,16 +262,27 @@ function WITH_HISTORY.killed(s)
   await_back(s, 1)
   local facts = finish(s, function(a) return a.home_lost <= a.unknown and a.refused >= 1 end)
   local list, complain = complaints(s, facts)
-  complain(facts.home_lost <= facts.unknown, "%.4g lost locally, %d unknown", facts.home_lost, facts.unknown)
+  complain(facts.home_lost <= facts.unknown, "%.6g lost locally, %d unknown", facts.home_lost, facts.unknown)
   complain(facts.refused >= 1, "clients were not told that they lost their place")
-  return list, ("%s, back after %.1f s, %.4g of %d lost, all clients told"):format(share(facts), s.back or 0,
+  return list, ("%s, back after %.1f s, %.6g of %d lost, all clients told"):format(share(facts), s.back or 0,
     facts.away_lost, facts.published), facts
+end
+
+-- Whether the command line asks for the row.
+local function unless(name)
+  return function(ctx)
+    local asked = ctx.opt.only == ""
+    for word in ctx.opt.only:gmatch "%s*([^,]+)" do
+      asked = asked or name:find(word, 1, true) ~= nil
+    end
+    return not asked and "not asked for" or nil
+  end
 end
 
 -- A row is its own judge: when nothing speaks against the run, the figures that came are accepted.
 local function row(name, sent, expected, does, how)
   local accepted = { expected }
-  return { name = name, sent = sent, expected = accepted, run = function(ctx)
+  return { name = name, sent = sent, expected = accepted, unless = unless(name), run = function(ctx)
     local s = stage(ctx, how)
     if not s then return "the servers did not subscribe within 5 s" end
     local against, came = does(s)
@@ -298,6 +309,7 @@ return {
     away = { "how long Redis stands still at the full rate", "10s" },
     full_rate = { "that rate", "1000/s" },
     full_size = { "payload of each of its messages", "4KiB" },
+    only = { "rows to ask, by a part of their names, comma-separated; all when empty", "" },
   },
 
   setup = function() end,
@@ -311,7 +323,7 @@ return {
     row("subscriber link", "CLIENT KILL TYPE pubsub", TOLD, DOES.link_killed, {}),
     row("a server killed", "SIGKILL to the second, started again",
       "the first's clients miss nothing, the second's come back", DOES.server_killed, { restarts = true }),
-    row("away at the full rate", "SIGSTOP, the load as large as it gets",
+    row("away at the full rate", "SIGSTOP for --away, at --full-rate",
       "memory stays bounded; " .. TOLD, DOES.away, { full = true }),
     row("history: subscriber link", "CLIENT KILL TYPE pubsub", FILLED, WITH_HISTORY.link_killed,
       { history = true }),

@@ -3,6 +3,8 @@
 
 local TOPICS = { "/red", "/green", "/blue" } -- in a cluster of three, one on each node
 
+local LEAST_S = 0.05 -- the kernel counts processor time in steps of 10 ms
+
 local function channel(topic)
   return ("wsb:{%s}"):format(topic)
 end
@@ -24,13 +26,13 @@ local function used(redis)
   return list
 end
 
--- Of the node that has had the most to do since.
+-- Of the node that has had the most to do since; nil when it is too little to be told.
 local function busiest(redis, before)
   local most = 0
   for i, seconds in ipairs(used(redis)) do
     most = math.max(most, seconds - before[i])
   end
-  return most
+  return most >= LEAST_S and most or nil
 end
 
 local function used_by(server)
@@ -75,10 +77,10 @@ local function measure(ctx, rate)
   ctx:start()
   ctx:sleep(ctx.opt.duration)
   ctx:sleep(ctx.opt.grace)
-  local duration = ctx.opt.duration
+  local duration, redis_s = ctx.opt.duration, busiest(redis, before.redis)
   local due = math.max(rate * duration, sum(said, "publish_offered")) -- a schedule has whole messages
   return { delivered = sum(heard, "messages_received") / due, offered = sum(said, "publish_sent") / due,
-    redis = busiest(redis, before.redis) / duration, publisher = (used_by(first) - before.first) / duration,
+    redis = redis_s and redis_s / duration, publisher = (used_by(first) - before.first) / duration,
     subscriber = (used_by(second) - before.second) / duration,
     unstored = first:counts().relay_unstored, missed = second:counts().relay_missed }
 end
