@@ -81,9 +81,8 @@ local function imbalance(ctx)
   return peak_to_mean(ctx, function(server) return stats[server.name].connections end)
 end
 
--- One server is back before anybody has noticed, with an empty memory: who is sent back to it all come at
--- once,
--- and it has to read the state of each.
+-- One server is back before anybody has noticed, with an empty memory: those who are sent back to it come at
+-- once, and it has to read the state of each.
 local function quick_restart(ctx, herd)
   local server, before, rebuilt = ctx.servers[1], sums(ctx), {}
   local lost = ctx.balancers[1]:stats()[server.name].connections
@@ -186,45 +185,40 @@ return {
   },
 
   claim = "Of $clients clients that come back, those that are sent to their server by a cookie, or by a "
-    .. "hash of "
-    .. "their name, find their state there, where two of three have it read again when they are sent "
-    .. "anywhere.",
+    .. "hash of their name, find their state there, where two of three have it read again when they are "
+    .. "sent anywhere.",
 
   writeup = {
     lever = "The load balancer sends a client back to the server that it had: by a cookie (HAProxy: cookie "
-      .. "NAME "
-      .. "insert), or by a consistent hash of its name in the URL (balance url_param, hash-type consistent).",
+      .. "NAME insert), or by a consistent hash of its name in the URL (balance url_param, hash-type "
+      .. "consistent).",
     why = "It is the right lever when the state is local, dear to rebuild, and can be rebuilt: when "
-      .. "connections "
-      .. "are lost one by one while the servers live on, nothing has to be read again. It is not a way to "
-      .. "keep "
-      .. "state: a server that was restarted holds nothing, so whatever has to survive that is kept "
-      .. "elsewhere "
-      .. "all the same, and stickiness only saves the reading. It is the wrong lever where the state is "
-      .. "small "
-      .. "or everything comes from a shared store anyway: then its price buys nothing. The price is in the "
-      .. "table. herd on restarted: the whole herd of a server that was quickly back is pinned to it, "
-      .. "empty as "
-      .. "it is, and it alone does the rebuilding (3 is all of it on one of three, 1 is evenly). imbalance "
-      .. "after deploy, busiest server to mean: each server's clients go to those that are up, so the one "
-      .. "deployed last is left empty, without stickiness too. But imbalance later: once everybody has "
-      .. "connected again, round robin is even and a hash as even as hashes are, while cookies keep the "
-      .. "imbalance for as long as they last.",
+      .. "connections are lost one by one while the servers live on, nothing has to be read again. It is "
+      .. "not a way to keep state: a server that was restarted holds nothing, so whatever has to survive "
+      .. "that is kept elsewhere all the same, and stickiness only saves the reading. It is the wrong "
+      .. "lever where the state is small or everything comes from a shared store anyway: then its price "
+      .. "buys nothing. The price is in the table. herd on restarted: the whole herd of a server that was "
+      .. "quickly back is pinned to it, empty as it is, and it alone does the rebuilding (3 is all of it "
+      .. "on one of three, 1 is evenly). imbalance after deploy, busiest server to mean: each server's "
+      .. "clients go to those that are up, so the one deployed last is left empty, without stickiness too. "
+      .. "But imbalance later: once everybody has connected again, round robin is even and a hash as even "
+      .. "as hashes are, while cookies keep the imbalance for as long as they last.",
     alternatives = {
       { name = "A cookie",
-        effect = "The balancer needs to know nothing of the client; but browsers only keep it, "
-        .. "other clients have to be told to, and it preserves whatever imbalance there is. Give it a "
-        .. "lifetime." },
-      { name = "A consistent hash of the client's name", effect = "Keeps nothing anywhere, and comes back to "
-        .. "the same spread after every deployment; a name that many share, or a few that are busy, stay "
-        .. "together." },
-      { name = "The source address", effect = "All behind one NAT are one client: here they all are "
-        .. "(--arms source), and one server has everybody." },
-      { name = "Fewest connections", effect = "Is not sticky, and sends everybody who comes to the server "
-        .. "that was restarted, since it has the fewest (--arms leastconn)." },
+        effect = "The balancer needs to know nothing of the client; but browsers only keep it, other "
+          .. "clients have to be told to, and it keeps whatever imbalance there is. Give it a lifetime." },
+      { name = "A consistent hash of the client's name",
+        effect = "Keeps nothing anywhere, and comes back to the same spread after every deployment; a name "
+          .. "that many share, or a few that are busy, stay together." },
+      { name = "The source address",
+        effect = "All behind one NAT are one client: here they all are (--arms source), and one server has "
+          .. "everybody." },
+      { name = "Fewest connections",
+        effect = "Is not sticky, and sends everybody who comes to the server that was restarted, since it "
+          .. "has the fewest (--arms leastconn)." },
       { name = "State in a shared store, read quickly",
-        effect = "Any server is as good as any other, deployments "
-        .. "need no care, and nothing is stale; each return costs a read." },
+        effect = "Any server is as good as any other, deployments need no care, and nothing is stale; each "
+          .. "return costs a read." },
     },
   },
 }
