@@ -23,6 +23,7 @@ local CONNECT_GRACE_S = 30
 ---@field failed integer?           clients that did not
 ---@field connect_s number?         from the first attempt until all had connected or failed for good
 ---@field processes wsb.Process[]
+---@field stopped boolean?          asked to end
 local Cohort = { __name = "wsb.Cohort" }
 Cohort.__index = Cohort
 
@@ -233,11 +234,11 @@ function Cohort:finished()
   return self:every(function(p) return p.notices.finished or p.exit end)
 end
 
----How its first dead process ended, or nil while all live.
+---How its first process ended that was not asked to, or nil.
 ---@return string?
 function Cohort:died()
   for _, p in ipairs(self.processes) do
-    if p.exit then return p:epitaph() end
+    if p.exit and not (self.stopped and p.exit.code == 0) then return p:epitaph() end
   end
   return nil
 end
@@ -282,6 +283,7 @@ end
 ---Closes all its connections and ends its processes.
 ---@async
 function Cohort:stop()
+  self.stopped = true
   for _, p in ipairs(self.processes) do
     p:finish("stop", 2)
   end
