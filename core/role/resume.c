@@ -21,12 +21,24 @@ bool resume_behind(const struct resume_place *p)
     return p->last.offset < p->until;
 }
 
+/* A server that is behind the others sends what its client has had from them: it does not go back. */
+static void move(struct resume_place *p, const struct replay_id *at)
+{
+    struct replay_id last = p->last;
+    if (!replay_id_same_epoch(&last, at)) {
+        p->last = replay_id_same_epoch(&p->before, at) ? p->before : *at;
+        p->before = last;
+    }
+    if (p->last.offset < at->offset)
+        p->last.offset = at->offset;
+}
+
 bool resume_recovered(struct resume_place *p, const struct replay_recovered *r)
 {
     bool goes_on = r->recovered && resume_knows(p) && replay_id_same_epoch(&p->last, &r->at);
     p->until = goes_on ? r->at.offset : 0;
     if (!goes_on)
-        p->last = r->at;
+        move(p, &r->at);
     return goes_on;
 }
 
@@ -43,7 +55,8 @@ enum resume_arrival resume_note(struct resume_place *p, const struct replay_id *
 
 int resume_start(struct resume *r, const struct swarm_config *c)
 {
-    *r = (struct resume){.acks = c->acks, .hands_on_all = c->testing_bug == BUG_NO_DEDUP};
+    *r = (struct resume){
+        .acks = c->acks, .overlap = c->resume_overlap, .hands_on_all = c->testing_bug == BUG_NO_DEDUP};
     if (c->record.at[0] != '\0' && (r->record = record_open(c->record.at, c->cohort.at)) == NULL)
         return ERR_SYSTEM;
     if (c->resume)
@@ -67,8 +80,11 @@ void resume_query(const struct resume *r, uint64_t client, char query[RESUME_QUE
         snprintf(query, RESUME_QUERY_SIZE, "%s", acks);
         return;
     }
+    struct replay_id since = r->place[client].last;
+    if (since.offset > r->overlap)
+        since.offset -= r->overlap;
     if (resume_knows(&r->place[client]))
-        replay_id_write(&r->place[client].last, id);
+        replay_id_write(&since, id);
     snprintf(query, RESUME_QUERY_SIZE, "since=%s%s%s", id, *acks != '\0' ? "&" : "", acks);
 }
 

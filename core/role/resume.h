@@ -11,8 +11,9 @@
 
 /* Where one client is in the history. */
 struct resume_place {
-    struct replay_id last; /* seen, or where it began; without an epoch while it knows of none */
-    uint64_t until;        /* what it missed ends with this offset; 0: it missed nothing */
+    struct replay_id last;   /* seen, or where it began; without an epoch while it knows of none */
+    struct replay_id before; /* likewise, of the epoch before: some servers may be there still */
+    uint64_t until;          /* what it missed ends with this offset; 0: it missed nothing */
 };
 
 bool resume_knows(const struct resume_place *p);
@@ -26,6 +27,7 @@ enum resume_arrival resume_note(struct resume_place *p, const struct replay_id *
 
 struct resume {
     struct resume_place *place; /* of each client; NULL without `resume` */
+    uint64_t overlap;           /* messages before the last that are asked for once more */
     bool hands_on_all;          /* also what was seen before: testing_bug=no-dedup */
     bool acks;                  /* the first client asks for them */
     struct record *record;      /* NULL: none is kept */
