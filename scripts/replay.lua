@@ -317,8 +317,8 @@ return {
       { name = "At most once", effect = "What the first arm is: simple, and everything published while a "
         .. "client is away is lost. Enough for what the next message makes obsolete." },
       { name = "An acknowledgement from every subscriber",
-        effect = "The server would have to remember every client that may come back, and every message that "
-          .. "one of them lacks. An id that the client remembers costs the server nothing while it is away." },
+        effect = "The server would have to remember every client that may come back, and every message "
+          .. "that one of them lacks. An id that the client remembers costs the server nothing." },
       { name = "A history in each server",
         effect = "Is gone with the server, and numbers mean something else at the next one." },
       { name = "A longer history", effect = "Moves the limit: who stays away longer is told so all the "
