@@ -64,9 +64,9 @@ enum io stream_writev(struct stream *s, const struct iovec *vector, int count, s
 {
     if (s->tls != NULL)
         return secure_writev(s->tls, vector, count, ret_size);
-    /* Not writev, which would raise SIGPIPE; and send where there is one piece, since the kernel spares itself
-     * the copy of the message's head (3 % of a delivery). sendmsg only reads the vector, though its type does
-     * not say so. */
+    /* Not writev, which would raise SIGPIPE; and send where there is one piece, since the kernel spares
+     * itself the copy of the message's head (3 % of a delivery). sendmsg only reads the vector, though its
+     * type does not say so. */
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)vector, .msg_iovlen = (size_t)count};
     ssize_t put;
     do
