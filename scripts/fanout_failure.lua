@@ -229,7 +229,7 @@ function DOES.server_killed(s)
   local facts = finish(s, function(a) return a.home_lost == 0 end)
   local list, complain = complaints(s, facts)
   complain(facts.home_lost == 0, "%.6g lost at the first", facts.home_lost)
-  return list, ("none of %d lost at the first, the second's came back after %.1f s and missed %.6g")
+  return list, ("none of %d lost at the first, the second's came back after %.1f s and missed %.0f")
     :format(facts.published, s.back or 0, facts.away_lost), facts
 end
 
