@@ -22,6 +22,7 @@ struct place {
     enum place_state state;
     bool came_back; /* it said what it has */
     bool told;      /* it knows whether it recovers */
+    bool lost;      /* what it missed cannot be had */
     bool acks;
     struct replay_id has; /* the last message it has */
     uint64_t skip_to;     /* live messages up to there it has had */
@@ -125,13 +126,14 @@ static bool replay(struct place *p, const redisReply *entries, const struct repl
     const struct relay_options *o = &p->topic->relay->options;
     struct buf out = {0};
     struct replay_entry e;
-    if (entries->elements == 0 && stands->offset > p->has.offset)
-        return false;
-    for (size_t i = 0; i < entries->elements && p->ws != NULL; i++) {
+    bool whole = stands->offset == p->has.offset || (stands->offset > p->has.offset && entries->elements > 0);
+    for (size_t i = 0; whole && i < entries->elements && p->ws != NULL; i++) {
         if (!replay_parse_entry(entries->element[i], &e))
             continue;
-        if (i == 0 && replay_trimmed(p->topic, p->has.offset, e.offset))
+        if (i == 0 && replay_trimmed(p->topic, p->has.offset, e.offset)) {
+            whole = false;
             break;
+        }
         tell(p, true);
         p->has.offset = e.offset;
         struct slice payload = replay_with_id(&p->has, e.body, &out);
@@ -141,13 +143,14 @@ static bool replay(struct place *p, const redisReply *entries, const struct repl
     }
     buf_free(&out);
     meter_take(&p->meter, o->replay_rate, (double)entries->elements, loop_now_ns(o->loop));
-    return p->told || p->ws == NULL;
+    return whole;
 }
 
 static void refuse(struct place *p)
 {
     tell(p, false);
     p->has = p->topic->at;
+    p->lost = false;
     join(p);
 }
 
@@ -157,15 +160,16 @@ static void wait_for_topic(struct place *p)
     list_append(&p->topic->waiting, &p->link);
 }
 
-/* Trimmed, or the history begun anew, while it was reading: it is told once more, when it is known where the
- * topic stands. */
-static void refuse_again(struct place *p)
+/* A read has shown where the history stands: a topic that has not come so far reads on first, so that nobody
+ * is told of a place that is gone. */
+static void bring_up(struct relay_topic *t, const struct replay_id *stands)
 {
-    p->told = false;
-    p->has.epoch[0] = '\0';
-    wait_for_topic(p);
-    if (p->topic->state == TOPIC_LIVE)
-        refuse(p);
+    if (replay_id_same_epoch(&t->at, stands)) {
+        t->seen = t->seen > stands->offset ? t->seen : stands->offset;
+    } else if (t->state == TOPIC_LIVE) {
+        relay_topic_enter(t, TOPIC_FILLING);
+        replay_fill(t);
+    }
 }
 
 static void step(struct place *p);
@@ -176,23 +180,22 @@ static void on_read(void *arg, const redisReply *reply)
     struct relay_topic *t = p->topic;
     const redisReply *entries;
     struct replay_id stands;
-    if (p->ws == NULL) {
-        place_release(p);
-        return;
-    }
-    if (!replay_parse_read(reply, &stands, &entries)) {
-        wait_for_topic(p);
-    } else if (!replay_id_same_epoch(&stands, &p->has) || !replay(p, entries, &stands)) {
-        if (t->state == TOPIC_LIVE && !p->told)
-            refuse(p);
-        else
-            refuse_again(p);
-    } else if (p->ws != NULL) {
+    bool race = t->relay->options.bug == RELAY_LISTENER_RACE;
+    if (p->ws != NULL && replay_parse_read(reply, &stands, &entries)) {
+        bring_up(t, &stands);
+        if (!replay_id_same_epoch(&stands, &p->has) || !replay(p, entries, &stands)) {
+            p->lost = true; /* also when it was told otherwise: trimmed while it was reading */
+            p->told = false;
+        }
         p->state = PLACE_WAITING;
         list_append(&t->relay->pacing, &p->link);
-        if (t->relay->options.bug != RELAY_LISTENER_RACE)
+        if (p->ws != NULL && !race)
             step(p);
+    } else if (p->ws != NULL) {
+        wait_for_topic(p);
     }
+    if (p->ws == NULL)
+        link_remove(&p->link);
     place_release(p);
 }
 
@@ -203,6 +206,14 @@ static bool may_go_on(const struct place *p)
            ws_has_room(p->ws, ROOM);
 }
 
+/* Whether what it says to have is in the topic's history, as far as is known here. */
+static bool is_known(const struct place *p)
+{
+    const struct relay_topic *t = p->topic;
+    return replay_id_same_epoch(&p->has, &t->at) &&
+           (p->has.offset <= t->at.offset || p->has.offset <= t->seen);
+}
+
 /* One step of a place that waits, when its topic is LIVE: in, refused, or one more read. */
 static void step(struct place *p)
 {
@@ -211,14 +222,13 @@ static void step(struct place *p)
         wait_for_topic(p);
         return;
     }
-    if (!p->came_back) {
+    if (!p->came_back && !p->told) {
         p->has = t->at;
         tell(p, true);
     }
-    if (!replay_id_same_epoch(&p->has, &t->at) ||
-        (p->has.offset > t->at.offset && p->has.offset > t->seen && !p->told)) {
+    if (p->lost) {
         refuse(p);
-    } else if (p->has.offset >= t->at.offset) {
+    } else if (is_known(p) && p->has.offset >= t->at.offset) {
         tell(p, true);
         join(p);
     } else if (may_go_on(p) && replay_read(t, p->has.offset + 1, on_read, p) == 0) {

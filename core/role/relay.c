@@ -158,6 +158,8 @@ static void plain_message(struct relay_topic *t, struct slice head, struct slice
         return;
     struct origin *o = origin_of(t, node, kind == '-' ? number : number - 1);
     uint64_t expected = kind == '-' ? number : number - 1;
+    if (kind != '-' && number <= o->number)
+        return; /* of a link that was given up, and told as missing already */
     if (expected > o->number)
         tell_gap(t, expected - o->number);
     if (number > o->number)
@@ -233,6 +235,8 @@ static void look_after(struct relay_topic *t, uint64_t now_ns)
         t->wanted_ns = now_ns;
     if (t->state == TOPIC_FILLING)
         replay_fill(t); /* its last read may have failed */
+    if (t->state == TOPIC_LIVE)
+        place_admit(t, true); /* likewise */
     if (t->state == TOPIC_SUBSCRIBING && now_ns - t->since_ns >= PATIENCE_NS)
         place_admit(t, false);
     say_how_far(t, now_ns);

@@ -1,4 +1,5 @@
 -- Sweeps: the bundled one, made small, and one of a user's own that measures nothing but how it is run.
+-- Runs alone.
 
 local lab = require "lab"
 local t = require "harness"
@@ -25,7 +26,7 @@ local function check_runs(result)
       local values = run.values
       assert(values.calls >= run.point, "everybody called")
       assert(values.refused == values.calls - run.point, "who was not let in was refused")
-      assert(values.seconds >= 0.02 and values.seconds < 60, values.seconds)
+      assert(values.seconds > 0 and values.seconds < 60, values.seconds)
     end
     assert(arm.runs[2].values.calls > 80, arm.name .. ": nobody collided")
   end
