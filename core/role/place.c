@@ -268,12 +268,20 @@ void place_pace(struct relay *r)
     }
 }
 
-/* Redis is away: live messages from here, whatever it has missed. */
+/* Redis is away: live messages from here, whatever it has missed. But who knows of another history than we do
+ * waits, since it may be the newer one. */
 static void join_blindly(struct place *p)
 {
     const struct replay_id *at = &p->topic->at;
-    tell(p, p->came_back && replay_id_same_epoch(&p->has, at) && p->has.offset == at->offset);
-    p->has = *at;
+    bool same = p->came_back && replay_id_same_epoch(&p->has, at);
+    if (p->came_back && p->has.epoch[0] != '\0' && !same && at->epoch[0] != '\0') {
+        wait_for_topic(p);
+        return;
+    }
+    bool has_all = same && p->has.offset >= at->offset;
+    tell(p, has_all);
+    if (!has_all)
+        p->has = *at;
     join(p);
 }
 
