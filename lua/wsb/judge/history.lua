@@ -308,7 +308,7 @@ function EVENTS.R(judge, line)
   if not name then return false end
   local client, report = judge:client(name), judge.report
   epoch, offset = judge:epoch(epoch), tonumber(offset)
-  client.announced = true
+  client.announced, client.missing = true, nil
   if kept == "0" then report.recoveries_refused = report.recoveries_refused + 1 end
   if not client.place then
     move(client, epoch, offset)
