@@ -74,31 +74,31 @@ local function trim(ctx, seconds)
   end
 end
 
--- What happens beside the cuts, each after a while of nothing else.
+-- What happens beside the cuts, each after a while of nothing else. The labels have to be short.
 local FAULTS = {
-  { "the history is trimmed", function(ctx, seconds) trim(ctx, 3 * seconds) end },
-  { "FLUSHALL", function(ctx, seconds)
+  { "trimmed", function(ctx, seconds) trim(ctx, 2 * seconds) end },
+  { "flushed", function(ctx, seconds)
     ctx.redises[1]:command "FLUSHALL"
     ctx:sleep(seconds / 10)
   end },
-  { "a server is killed", function(ctx, seconds)
+  { "server down", function(ctx, seconds)
     local last = ctx.servers[#ctx.servers]
     last:kill()
     ctx:sleep(seconds)
     last:restart()
   end },
-  { "Redis is killed", function(ctx, seconds)
+  { "Redis down", function(ctx, seconds)
     ctx.redises[1]:kill()
     ctx:sleep(seconds)
     ctx.redises[1]:restart()
   end },
 }
 
--- In twelfths of the schedule, of which the last two or so are for the cuts alone.
+-- In parts of the schedule: the last one is for what the cuts have left.
 local function hurt(ctx)
   local span = ctx.opt.duration / 12
   for _, fault in ipairs(FAULTS) do
-    ctx:sleep(span)
+    ctx:sleep(1.3 * span)
     ctx:fault(fault[1], function() fault[2](ctx, span) end)
   end
 end
