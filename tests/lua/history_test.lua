@@ -118,6 +118,13 @@ t.test("what is replayed is not lost, and is timed", function()
   assert.near(0.002, report.catch_up[1], 1e-6)
 end)
 
+t.test("a replay that is broken off by a declared loss ends there", function()
+  local back = { OPEN, R(1, 4), D(2), R(0, 3), D(4), D(5) }
+  local report = judge(acknowledged(5), { OPEN, R(1, 0), D(1), LOST, table.unpack(back) })
+  assert.equal("", found(report))
+  assert.same({ 1, 1, 0 }, { report.replayed, report.excused, #report.catch_up })
+end)
+
 t.test("a declared loss excuses what lies between, and nothing else", function()
   local refused = { "O herd/4 4000000", R(0, 4), D(5), D(6) }
   local function lines(...)
