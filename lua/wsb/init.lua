@@ -187,6 +187,7 @@ local wsb = {}
 --   ctx.given                  for a command: which options its command line named
 --   ctx:serve { ... }          starts a server (wsb.Serve); the first is ctx.server, all are ctx.servers
 --   ctx:clients { ... }        connects a cohort (wsb.Clients), waits until all are up, and returns it
+--   ctx:haproxy { ... }        starts a HAProxy in front of the servers (wsb.Balance), and returns it
 --   ctx:publish { ... }        connects a publisher (wsb.Publish), begins the load, and returns at once
 --   ctx:dial()                 a connection that sends what it is told (wsb.Raw), to ctx.server or to a URL
 --   ctx:sleep "2s"             pauses; the load goes on
@@ -213,6 +214,16 @@ local wsb = {}
 -- a cluster. A private one can be hurt: :kill(), :restart(), :pause() and :resume() (it stands still, its
 -- connections open). One that the option `redis` names is only used: hurting it, or asking more than INFO,
 -- PING and PUBSUB, ends with status 69.
+--
+-- A HAProxy has .url, where clients go to reach the servers through it; names of servers are their `name`.
+--
+--   balancer:stats()               by server: status (UP, DOWN, DRAIN, MAINT), connections, most, total, ...
+--   balancer:cut(server)           cuts every connection to it; the server lives on
+--   balancer:lose(0.3)             cuts that share of all connections, at random; how many those were
+--   balancer:drain(server)         nobody new goes there, but those whose cookie names it
+--   balancer:disable(server), balancer:enable(server)   nobody goes there; everybody may again
+--   balancer:command "show info"   what it answers on its socket
+--   balancer:alive(), balancer:pid(), balancer:close()
 --
 -- What ctx:dial returns raises nothing; its waits take seconds (3) and return nil and why: "timeout", "end",
 -- "reset". `changes` are headers by name, false leaves one out.
