@@ -31,7 +31,7 @@ local function stop_redis(ctx)
 end
 
 local function sums(ctx)
-  local sum = { sessions_held = 0, sessions_rebuilt = 0, session_bytes_rebuilt = 0 }
+  local sum = { sessions_held = 0, sessions_rebuilt = 0, sessions_failed = 0, session_bytes_rebuilt = 0 }
   for _, server in ipairs(ctx.servers) do
     local counts = server:counts()
     for name in pairs(sum) do
@@ -45,7 +45,10 @@ end
 local function all_back(ctx, herd, before, cut)
   return ctx:wait(function()
     local now = sums(ctx)
-    local answered = now.sessions_held + now.sessions_rebuilt - before.sessions_held - before.sessions_rebuilt
+    local answered = 0
+    for _, name in ipairs { "sessions_held", "sessions_rebuilt", "sessions_failed" } do
+      answered = answered + now[name] - (before[name] or 0)
+    end
     return answered >= cut and herd:counts().clients_open >= herd.n
   end, ctx.opt.within)
 end
@@ -149,13 +152,16 @@ return {
   workload = function(ctx)
     local herd = ctx:clients { cohort = "herd", n = ctx.opt.clients, url = ctx.balancers[1].url,
       identify = true, reconnect = "fixed", reconnect_base = "200ms", reconnect_jitter = "full" }
-    all_back(ctx, herd, { sessions_held = 0, sessions_rebuilt = 0 }, herd.n)
+    all_back(ctx, herd, {}, herd.n)
     ctx:start()
     ctx:sleep "300ms"
-    ctx:fault("connections lost at random", function() losses(ctx, herd) end)
-    ctx:fault("a server restarted", function() quick_restart(ctx, herd) end)
-    ctx:fault("deployed, server after server", function() rolling_restart(ctx, herd) end)
-    ctx:fault("all connections lost", function() everybody_again(ctx, herd) end)
+    ctx:fault("losses", function() losses(ctx, herd) end)
+    ctx:sleep "1s"
+    ctx:fault("restart", function() quick_restart(ctx, herd) end)
+    ctx:sleep "1s"
+    ctx:fault("deployment", function() rolling_restart(ctx, herd) end)
+    ctx:sleep "1s"
+    ctx:fault("all lost", function() everybody_again(ctx, herd) end)
     ctx:sleep "300ms"
   end,
 

@@ -50,6 +50,7 @@ struct session_table {
     struct link all;
     struct link waiting;
     int turned_away;
+    bool known; /* whether Redis is there: it has been up, or down */
     bool ending;
     struct session *bucket[BUCKETS];
 };
@@ -59,22 +60,23 @@ static uint64_t hash_of(const struct session_table *t, struct slice id)
     return fnv_add(t->salt, id.at, id.size);
 }
 
-static struct session **place_of(struct session_table *t, struct slice id)
+static struct session *find(struct session_table *t, struct slice id)
 {
     uint64_t hash = hash_of(t, id);
-    struct session **at = &t->bucket[hash % BUCKETS];
-    while (*at != NULL &&
-           ((*at)->hash != hash || !slice_same((struct slice){(*at)->bytes, (*at)->id_size}, id)))
-        at = &(*at)->next;
-    return at;
+    struct session *s = t->bucket[hash % BUCKETS];
+    while (s != NULL && (s->hash != hash || !slice_same((struct slice){s->bytes, s->id_size}, id)))
+        s = s->next;
+    return s;
 }
 
-static void forget(struct session_table *t, struct session **place)
+static void forget(struct session_table *t, struct session *gone)
 {
-    struct session *gone = *place;
-    if (gone == NULL)
-        return;
-    *place = gone->next;
+    for (struct session **at = &t->bucket[gone->hash % BUCKETS]; *at != NULL; at = &(*at)->next) {
+        if (*at != gone)
+            continue;
+        *at = gone->next;
+        break;
+    }
     link_remove(&gone->link);
     t->count--;
     free(gone);
@@ -82,15 +84,14 @@ static void forget(struct session_table *t, struct session **place)
 
 static void forget_oldest(struct session_table *t)
 {
-    struct session *oldest = LIST_OF(t->all.next, struct session, link);
-    forget(t, place_of(t, (struct slice){oldest->bytes, oldest->id_size}));
+    forget(t, LIST_OF(t->all.next, struct session, link));
 }
 
 static void keep(struct session_table *t, struct slice id, uint64_t visit, struct slice state)
 {
-    struct session **place = place_of(t, id);
-    if (*place != NULL)
-        forget(t, place);
+    struct session *old = find(t, id);
+    if (old != NULL)
+        forget(t, old);
     else if (t->count >= t->most)
         forget_oldest(t);
     struct session *s = mem_alloc(sizeof *s + id.size + state.size);
@@ -111,7 +112,7 @@ static void keep(struct session_table *t, struct slice id, uint64_t visit, struc
 /* A visit that was cut before the client knew of it is made again under the same number. */
 static bool holds(struct session_table *t, struct slice id, uint64_t visit)
 {
-    struct session *s = *place_of(t, id);
+    struct session *s = find(t, id);
     if (s == NULL || (visit != 0 && visit != s->visit && visit != s->visit + 1))
         return false;
     s->visit = visit;
@@ -190,6 +191,45 @@ static void on_state(void *arg, const redisReply *reply)
     buf_free(&made);
 }
 
+static void ask(struct waiting *w)
+{
+    struct session_table *t = w->table;
+    char key[KEY_MAX];
+    size_t key_size = key_of(t, (struct slice){w->id, w->id_size}, key);
+    const char *argv[] = {"GET", key};
+    const size_t argvlen[] = {3, key_size};
+    if (redis_cluster_command(t->redis, (struct slice){key, key_size}, on_state, w, 2, argv, argvlen) < 0)
+        on_state(w, NULL);
+}
+
+/* A server that has just started is met by its clients before it has met its Redis: they wait for that. */
+static void ask_all(struct session_table *t)
+{
+    struct link early;
+    if (t->known)
+        return;
+    t->known = true;
+    link_init(&early);
+    for (struct link *l = list_take(&t->waiting); l != NULL; l = list_take(&t->waiting))
+        list_append(&early, l);
+    for (struct link *l = list_take(&early); l != NULL; l = list_take(&early)) {
+        list_append(&t->waiting, l);
+        ask(LIST_OF(l, struct waiting, link));
+    }
+}
+
+static void on_up(void *owner, uint64_t down_ns)
+{
+    (void)down_ns;
+    ask_all(owner);
+}
+
+static void on_down(void *owner, const char *reason)
+{
+    (void)reason;
+    ask_all(owner);
+}
+
 static struct waiting *wait_for(struct session_table *t, const struct ws_start *start, struct slice id,
                                 uint64_t visit)
 {
@@ -224,7 +264,7 @@ bool session_enter(struct session_table *t, const struct ws_start *start, struct
 {
     struct slice id = http1_query_value(query, "client");
     uint64_t visit = read_visit(query);
-    char key[KEY_MAX], held[sizeof told + 8];
+    char held[sizeof told + 8];
     if (id.size == 0 || id.size > SESSION_ID_MAX || !http1_is_token(id) || start->turned_away < 0)
         return false;
     if (holds(t, id, visit)) {
@@ -234,11 +274,8 @@ bool session_enter(struct session_table *t, const struct ws_start *start, struct
         return true;
     }
     struct waiting *w = wait_for(t, start, id, visit);
-    size_t key_size = key_of(t, id, key);
-    const char *argv[] = {"GET", key};
-    const size_t argvlen[] = {3, key_size};
-    if (redis_cluster_command(t->redis, (struct slice){key, key_size}, on_state, w, 2, argv, argvlen) < 0)
-        on_state(w, NULL);
+    if (t->known)
+        ask(w);
     return true;
 }
 
@@ -256,7 +293,7 @@ bool session_none_waiting(const struct session_table *t)
 struct session_table *session_table_new(struct loop *loop, struct session_owner *owner,
                                         const struct session_options *options, char *why, size_t why_size)
 {
-    struct redis_options redis = {.max_pending_bytes = PENDING_MAX};
+    struct redis_options redis = {.max_pending_bytes = PENDING_MAX, .events = {.up = on_up, .down = on_down}};
     struct rng rng;
     if (redis_url_parse(options->redis, &redis.url, why, why_size) < 0)
         return NULL;
@@ -275,6 +312,7 @@ struct session_table *session_table_new(struct loop *loop, struct session_owner 
     link_init(&t->waiting);
     rng_seed(&rng, clock_now_ns());
     t->salt = rng_next(&rng);
+    redis.owner = t;
     t->redis = redis_cluster_new(loop, &redis);
     return t;
 }

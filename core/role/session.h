@@ -10,7 +10,8 @@
  *
  *     {"wsb":"session","held":true}     or     {"wsb":"session","held":false,"state":"..."}
  *
- * without the state where Redis was away. The sessions used last are kept. */
+ * without the state where Redis was away (one that it has yet to meet is waited for). The sessions used last
+ * are kept. */
 #pragma once
 
 #include "base/bytes.h"

@@ -40,14 +40,6 @@ static void open_table(uint64_t most)
     assert_int_equal(redis_url_parse(url, &redis.url, why, sizeof why), 0);
     asking = redis_new(loop, &redis);
     WAIT(redis_state(asking) == REDIS_UP);
-    uint64_t refused;
-    do { /* until its own link is up, too */
-        ev_run(ev, EVRUN_ONCE);
-        refused = count_get(COUNT_sessions_failed);
-        came.count = 0;
-        session_enter(table, &(struct ws_start){.stream = {.fd = -1}}, SLICE("client=first"));
-        WAIT(came.count == 1);
-    } while (count_get(COUNT_sessions_failed) > refused);
 }
 
 static const char *enter(const char *query)
@@ -187,6 +179,21 @@ static void without_redis_it_comes_in_all_the_same(void **state)
     assert_string_equal(enter("client=ab"), HELD);
 }
 
+static void a_redis_that_is_not_there_is_not_waited_for(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    open_table(10);
+    session_table_free(table);
+    lab_kill(&server);
+    char url[128], why[128];
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u", server.port);
+    struct session_options options = {.redis = url, .prefix = "t", .size = 8, .most = 1};
+    table = session_table_new(loop, &owner, &options, why, sizeof why);
+    assert_string_equal(enter("client=ab"), "{\"wsb\":\"session\",\"held\":false}");
+    assert_true(session_none_waiting(table));
+}
+
 static void who_waits_is_turned_away_or_dropped(void **state)
 {
     (void)state;
@@ -233,6 +240,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_text_is_not_sent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nobody_in_particular_is_not_taken, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_redis_it_comes_in_all_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_redis_that_is_not_there_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_waits_is_turned_away_or_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_wrong_with_the_url_is_said, set_up, tear_down),
     };
