@@ -155,7 +155,7 @@ static void nobody_in_particular_is_not_taken(void **state)
     NEEDS_REDIS();
     open_table(10);
     char longest[200] = "client=";
-    struct ws_start start = {.stream = {.fd = -1}};
+    struct ws_start start = {.stream = {.fd = -1}, .topic = SLICE("/feed")};
     memset(longest + 7, 'x', SESSION_ID_MAX + 1);
     assert_false(session_enter(table, &start, SLICE("")));
     assert_false(session_enter(table, &start, SLICE("client=&visit=1")));
@@ -201,7 +201,7 @@ static void who_waits_is_turned_away_or_dropped(void **state)
     int ends[2];
     char byte;
     open_table(10);
-    struct ws_start start = {.stream = {.fd = -1}};
+    struct ws_start start = {.stream = {.fd = -1}, .topic = SLICE("/feed")};
     unsigned before = came.count;
     session_enter(table, &start, SLICE("client=ab"));
     assert_false(session_none_waiting(table));
