@@ -205,10 +205,11 @@ return {
       .. "lever where the state is small or everything comes from a shared store anyway: then its price "
       .. "buys nothing. The price is in the table. herd on restarted: the whole herd of a server that was "
       .. "quickly back is pinned to it, empty as it is, and it alone does the rebuilding (3 is all of it "
-      .. "on one of three, 1 is evenly). imbalance after deploy, busiest server to mean: each server's "
-      .. "clients go to those that are up, so the one deployed last is left empty, without stickiness too. "
-      .. "But imbalance later: once everybody has connected again, round robin is even and a hash as even "
-      .. "as hashes are, while cookies keep the imbalance for as long as they last.",
+      .. "on one of three, 1 is evenly). Redis is on the same machine here: what is saved is bytes read, "
+      .. "and the time to the state differs by little. imbalance after deploy, busiest server to mean: "
+      .. "each server's clients go to those that are up, so the one deployed last is left empty, without "
+      .. "stickiness too. But imbalance later: once everybody has connected again, round robin is even and "
+      .. "a hash as even as hashes are, while cookies keep the imbalance for as long as they last.",
     alternatives = {
       { name = "A cookie",
         effect = "The balancer needs to know nothing of the client; but browsers only keep it, other "
