@@ -130,13 +130,10 @@ static void lose_place(struct relay_topic *t, const struct replay_id *now)
     char text[REPLAY_NOTICE_SIZE];
     struct replay_recovered notice = {false, *now};
     const struct relay_options *o = &t->relay->options;
-    bool known = t->at.epoch[0] != '\0';
     if (!replay_id_same_epoch(&t->at, now))
         t->seen = 0;
     t->at = *now;
     place_forget(t);
-    if (!known)
-        return;
     struct relay_message message = {
         .topic = t->name, .payload = {text, replay_recovered_write(&notice, text)}, .text = true};
     o->owner->deliver(o->owner, &message);
@@ -152,8 +149,8 @@ bool replay_trimmed(const struct relay_topic *t, uint64_t has, uint64_t first)
 static void catch_up(struct relay_topic *t, const struct replay_id *stands, const redisReply *entries)
 {
     struct replay_entry e;
-    if (t->at.epoch[0] == '\0') { /* the first time: what was before is history */
-        t->at = *stands;
+    if (t->at.epoch[0] == '\0') { /* what was before is history, also for who came in without Redis */
+        lose_place(t, stands);
         return;
     }
     if (!replay_id_same_epoch(&t->at, stands)) {

@@ -152,6 +152,13 @@ function options.substitute(value, chosen, where)
   return copy
 end
 
+---Whether an option is for tests of the tests, and shown to nobody: a fault on purpose.
+---@param name string
+---@return boolean
+function options.is_hidden(name)
+  return name:find("^testing_") ~= nil
+end
+
 ---Server options as script options, for a script that offers them all as flags.
 ---@param how? {rename: table<string, string>?, except: string[]?}  rename: option = flag's name
 ---@return table<string, table>
@@ -163,7 +170,7 @@ function options.of_server(how)
   end
   local specs = {}
   for _, o in ipairs(core.options("server")) do
-    if not except[o.name] then
+    if not except[o.name] and not options.is_hidden(o.name) then
       local name = (how.rename or {})[o.name] or o.name
       specs[name] = { o.help, o.default, type = o.type, choices = o.choices, option = o.name }
     end

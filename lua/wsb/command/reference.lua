@@ -2,6 +2,7 @@
 
 local core = require "wsb.core"
 local format = require "wsb.report.format"
+local options = require "wsb.command.options"
 local selector = require "wsb.measure.selector"
 local text = require "wsb.report.text"
 
@@ -107,8 +108,8 @@ function reference.options(width)
   for i, of in ipairs(ROLES) do
     local spec = { columns = { { title = "name" }, { title = "type" }, { title = "default" },
       { title = "when" }, { title = "what it is" } }, rows = {} }
-    for j, option in ipairs(core.options(of.role)) do
-      spec.rows[j] = option_row(option)
+    for _, option in ipairs(core.options(of.role)) do
+      if not options.is_hidden(option.name) then table.insert(spec.rows, option_row(option)) end
     end
     page[i] = of.title .. "\n\n" .. text.table(spec, width)
   end
