@@ -318,8 +318,7 @@ struct place *relay_arrive(struct relay *r, struct slice topic, struct slice que
 
 void relay_begin(struct place *p, struct ws *w)
 {
-    bool here = p->refs == 2;
-    if (here) {
+    if (ws_held(w) == p) {
         p->ws = w;
         step(p);
     }
