@@ -23,6 +23,7 @@ struct place {
     bool came_back; /* it said what it has */
     bool told;      /* it knows whether it recovers */
     bool lost;      /* what it missed cannot be had */
+    bool verified;  /* the stream has what it says to have */
     bool acks;
     struct replay_id has; /* the last message it has */
     uint64_t skip_to;     /* live messages up to there it has had */
@@ -164,9 +165,7 @@ static void wait_for_topic(struct place *p)
  * is told of a place that is gone. */
 static void bring_up(struct relay_topic *t, const struct replay_id *stands)
 {
-    if (replay_id_same_epoch(&t->at, stands)) {
-        t->seen = t->seen > stands->offset ? t->seen : stands->offset;
-    } else if (t->state == TOPIC_LIVE) {
+    if (!replay_id_same_epoch(&t->at, stands) && t->state == TOPIC_LIVE) {
         relay_topic_enter(t, TOPIC_FILLING);
         replay_fill(t);
     }
@@ -183,7 +182,8 @@ static void on_read(void *arg, const redisReply *reply)
     bool race = t->relay->options.bug == RELAY_LISTENER_RACE;
     if (p->ws != NULL && replay_parse_read(reply, &stands, &entries)) {
         bring_up(t, &stands);
-        if (!replay_id_same_epoch(&stands, &p->has) || !replay(p, entries, &stands)) {
+        p->verified = replay_id_same_epoch(&stands, &p->has) && replay(p, entries, &stands);
+        if (!p->verified) {
             p->lost = true; /* also when it was told otherwise: trimmed while it was reading */
             p->told = false;
         }
@@ -210,8 +210,7 @@ static bool may_go_on(const struct place *p)
 static bool is_known(const struct place *p)
 {
     const struct relay_topic *t = p->topic;
-    return replay_id_same_epoch(&p->has, &t->at) &&
-           (p->has.offset <= t->at.offset || p->has.offset <= t->seen);
+    return replay_id_same_epoch(&p->has, &t->at) && (p->has.offset <= t->at.offset || p->verified);
 }
 
 /* One step of a place that waits, when its topic is LIVE: in, refused, or one more read. */

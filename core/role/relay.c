@@ -107,6 +107,8 @@ static void on_subscribed(void *owner, struct slice channel, bool sharded)
     if (t == NULL)
         return;
     relay_topic_enter(t, r->options.history > 0 ? TOPIC_FILLING : TOPIC_LIVE);
+    if (t->reading)
+        t->seen = UINT64_MAX; /* it may be older than this, and is not enough */
     if (r->options.history > 0)
         replay_fill(t);
 }

@@ -45,7 +45,7 @@ struct relay_topic {
     uint64_t said_ns;   /* when we last told the others how far we are */
     struct origin *origins;
     struct replay_id at; /* the last message delivered here; epoch "" until known */
-    uint64_t seen;       /* largest offset heard of */
+    uint64_t seen;       /* largest offset heard of since the last read began, of whatever epoch */
     bool reading;        /* a read for the topic itself is under way */
     struct link waiting; /* places that come in when it is LIVE */
     struct link joined;  /* places that are in */

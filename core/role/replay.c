@@ -130,8 +130,6 @@ static void lose_place(struct relay_topic *t, const struct replay_id *now)
     char text[REPLAY_NOTICE_SIZE];
     struct replay_recovered notice = {false, *now};
     const struct relay_options *o = &t->relay->options;
-    if (!replay_id_same_epoch(&t->at, now))
-        t->seen = 0;
     t->at = *now;
     place_forget(t);
     struct relay_message message = {
@@ -202,8 +200,10 @@ static void on_filled(void *arg, const redisReply *reply)
 
 void replay_fill(struct relay_topic *t)
 {
-    if (!t->reading)
-        t->reading = replay_read(t, t->at.offset + 1, on_filled, t) == 0;
+    if (t->reading)
+        return;
+    t->seen = 0;
+    t->reading = replay_read(t, t->at.offset + 1, on_filled, t) == 0;
 }
 
 /* "EPOCH:OFFSET KIND SENDER" */
@@ -222,7 +222,8 @@ void replay_message(struct relay_topic *t, struct slice head, struct slice body)
     bool same = replay_id_same_epoch(&t->at, &id);
     if (same && id.offset <= t->at.offset)
         return;
-    t->seen = same && t->seen > id.offset ? t->seen : id.offset;
+    if (id.offset > t->seen)
+        t->seen = id.offset;
     if (t->state == TOPIC_LIVE && same && id.offset == t->at.offset + 1) {
         deliver_next(t, body, kind == 't', strcmp(node, t->relay->node) == 0 ? serial : 0);
         return;
