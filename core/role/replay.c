@@ -157,8 +157,14 @@ static void catch_up(struct relay_topic *t, const struct replay_id *stands, cons
         lose_place(t, &start);
         return;
     }
+    if (stands->offset < t->at.offset) { /* restored from an older copy: its numbers are given again */
+        lose_place(t, stands);
+        return;
+    }
+    uint64_t before_all = t->at.offset;
     for (size_t i = 0; i < entries->elements; i++) {
-        if (!replay_parse_entry(entries->element[i], &e) || e.offset <= t->at.offset)
+        if (!replay_parse_entry(entries->element[i], &e) || e.offset <= t->at.offset ||
+            e.offset > stands->offset)
             continue;
         if (replay_trimmed(t, t->at.offset, e.offset)) {
             struct replay_id before = *stands;
@@ -169,7 +175,7 @@ static void catch_up(struct relay_topic *t, const struct replay_id *stands, cons
         t->at.offset = e.offset - 1;
         deliver_next(t, e.body, e.text, 0);
     }
-    if (entries->elements == 0 && stands->offset > t->at.offset) {
+    if (t->at.offset == before_all && stands->offset > t->at.offset) {
         count_add(COUNT_relay_missed, stands->offset - t->at.offset);
         lose_place(t, stands);
     }
