@@ -498,10 +498,10 @@ void ws_send(struct ws *w, struct cast *cast)
     deliver(&w->member, cast);
 }
 
-bool ws_has_room(const struct ws *w, double part)
+bool ws_has_room(const struct ws *w, double part, size_t size)
 {
-    double mark = (double)shared_of(w)->overflow.policy.mark;
-    return mark == 0 || (double)conn_queued(&w->conn) < mark * part;
+    double mark = (double)shared_of(w)->overflow.policy.mark, queued = (double)conn_queued(&w->conn);
+    return mark == 0 || queued == 0 || queued + (double)size < mark * part;
 }
 
 struct member *ws_member(struct ws *w)

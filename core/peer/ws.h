@@ -77,8 +77,9 @@ void *ws_held(const struct ws *w);
 void ws_join(struct ws *w, struct slice topic);
 /* Hands it a cast of its own, through the mark as any. */
 void ws_send(struct ws *w, struct cast *cast);
-/* Whether less than `part` of the mark is queued; true without a mark. */
-bool ws_has_room(const struct ws *w, double part);
+/* Whether with `size` bytes more less than `part` of the mark is queued, or nothing is now; true without a
+ * mark. */
+bool ws_has_room(const struct ws *w, double part, size_t size);
 
 struct member *ws_member(struct ws *w);
 /* What its messages conflate by; it is in a topic. */

@@ -29,6 +29,7 @@ struct place {
     uint64_t skip_to;     /* live messages up to there it has had */
     uint64_t serial;      /* as a sender, 0 while it has published nothing */
     uint64_t published;
+    size_t next_size; /* of the message that did not fit under the mark, 0: none */
     struct meter meter;
     unsigned refs; /* its connection, its creator, and commands under way */
 };
@@ -110,7 +111,6 @@ struct place *place_publisher(struct relay_topic *t, struct ws *from)
     return p;
 }
 
-/* Sends what was read; false when something before it is gone. */
 uint64_t place_serial(const struct place *p)
 {
     return p->serial;
@@ -122,29 +122,42 @@ uint64_t place_next(struct place *p)
     return ++p->published;
 }
 
+/* false: it has to wait for room, or its connection has ended. */
+static bool replay_one(struct place *p, const struct replay_entry *e, struct buf *out)
+{
+    const struct relay_options *o = &p->topic->relay->options;
+    struct replay_id id = p->has;
+    tell(p, true);
+    id.offset = e->offset;
+    struct slice payload = replay_with_id(&id, e->body, out);
+    p->next_size = payload.size;
+    if (p->ws == NULL || !ws_has_room(p->ws, ROOM, payload.size))
+        return false;
+    p->next_size = 0;
+    p->has = id;
+    o->owner->send(o->owner, p->ws, payload, e->text);
+    count_add(COUNT_replay_messages, 1);
+    return p->ws != NULL;
+}
+
+/* Sends what was read, as far as there is room; false when the next message is gone. */
 static bool replay(struct place *p, const redisReply *entries, const struct replay_id *stands)
 {
     const struct relay_options *o = &p->topic->relay->options;
     struct buf out = {0};
     struct replay_entry e;
-    bool whole = stands->offset == p->has.offset || (stands->offset > p->has.offset && entries->elements > 0);
-    for (size_t i = 0; whole && i < entries->elements && p->ws != NULL; i++) {
-        if (!replay_parse_entry(entries->element[i], &e))
+    bool gone = false, goes_on = true;
+    uint64_t sent = 0, had = p->has.offset;
+    for (size_t i = 0; i < entries->elements && goes_on && !gone; i++) {
+        if (!replay_parse_entry(entries->element[i], &e) || e.offset > stands->offset)
             continue;
-        if (i == 0 && replay_trimmed(p->topic, p->has.offset, e.offset)) {
-            whole = false;
-            break;
-        }
-        tell(p, true);
-        p->has.offset = e.offset;
-        struct slice payload = replay_with_id(&p->has, e.body, &out);
-        if (p->ws != NULL)
-            o->owner->send(o->owner, p->ws, payload, e.text);
-        count_add(COUNT_replay_messages, 1);
+        gone = replay_trimmed(p->topic, p->has.offset, e.offset);
+        goes_on = !gone && replay_one(p, &e, &out);
+        sent += goes_on;
     }
     buf_free(&out);
-    meter_take(&p->meter, o->replay_rate, (double)entries->elements, loop_now_ns(o->loop));
-    return whole;
+    meter_take(&p->meter, o->replay_rate, (double)sent, loop_now_ns(o->loop));
+    return p->ws == NULL || !(gone || (goes_on && p->has.offset == had && stands->offset != had));
 }
 
 static void refuse(struct place *p)
@@ -203,7 +216,7 @@ static bool may_go_on(const struct place *p)
 {
     const struct relay_options *o = &p->topic->relay->options;
     return meter_wait_ns(&p->meter, o->replay_rate, NS_PER_S, loop_now_ns(o->loop)) == 0 &&
-           ws_has_room(p->ws, ROOM);
+           ws_has_room(p->ws, ROOM, p->next_size);
 }
 
 /* Whether what it says to have is in the topic's history, as far as is known here. */
