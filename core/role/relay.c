@@ -235,12 +235,12 @@ static void look_after(struct relay_topic *t, uint64_t now_ns)
     struct relay *r = t->relay;
     if (!list_empty(&t->waiting) || hub_members(r->options.hub, t->name) > 0)
         t->wanted_ns = now_ns;
+    if (t->state == TOPIC_LIVE)
+        place_admit(t, true); /* those whose last read has failed */
+    else if (!t->reading && now_ns - t->since_ns >= PATIENCE_NS)
+        place_admit(t, false);
     if (t->state == TOPIC_FILLING)
         replay_fill(t); /* its last read may have failed */
-    if (t->state == TOPIC_LIVE)
-        place_admit(t, true); /* likewise */
-    if (t->state == TOPIC_SUBSCRIBING && now_ns - t->since_ns >= PATIENCE_NS)
-        place_admit(t, false);
     say_how_far(t, now_ns);
     if (now_ns - t->wanted_ns < KEEP_NS || t->reading || t->refs > 0 ||
         (t->number > 0 && now_ns - t->wanted_ns < SAY_FOR_NS))

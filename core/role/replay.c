@@ -195,6 +195,7 @@ static void on_filled(void *arg, const redisReply *reply)
                      reply->type == REDIS_REPLY_ERROR ? reply->str : "not understood");
         return; /* again at the next tick, or when the link is back */
     }
+    relay_topic_enter(t, TOPIC_FILLING); /* so long it has got on */
     catch_up(t, &stands, entries);
     if (!replay_id_same_epoch(&t->at, &stands) || t->at.offset < stands.offset || t->at.offset < t->seen) {
         replay_fill(t);

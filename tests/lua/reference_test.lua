@@ -48,10 +48,11 @@ t.test("every option has type, default, when it may change, and its sentence", f
   local page = reference.options(WIDE)
   for _, role in ipairs { "server", "swarm" } do
     for _, o in ipairs(core.options(role)) do
+      local hidden = o.name:find "^testing_"
       local default = o.default == "" and "none" or o.default
       local row = ("\n%s %s %s %s %s"):format(o.name, o.type:gsub("_", " "), default,
         o.live and "live" or "fixed", o.help)
-      assert.truthy(page:gsub("  +", " "):find(row, 1, true), row)
+      assert.equal(not hidden, page:gsub("  +", " "):find(row, 1, true) ~= nil, row)
     end
   end
   assert.truthy(page:find(": none, close, drop-newest, drop-oldest, conflate", 1, true))
