@@ -157,7 +157,7 @@ static bool replay(struct place *p, const redisReply *entries, const struct repl
     }
     buf_free(&out);
     meter_take(&p->meter, o->replay_rate, (double)sent, loop_now_ns(o->loop));
-    return p->ws == NULL || !(gone || (goes_on && p->has.offset == had && stands->offset != had));
+    return p->ws == NULL || !(gone || (goes_on && p->has.offset == had));
 }
 
 static void refuse(struct place *p)
