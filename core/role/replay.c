@@ -69,6 +69,20 @@ int replay_read(struct relay_topic *t, uint64_t offset, redis_answer *fn, void *
                (const struct slice[]){text_slice(epoch), text_slice(from), text_slice(most)});
 }
 
+static bool is_text(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING;
+}
+
+static bool parse_id(redisReply *const *pair, struct replay_id *ret_id)
+{
+    char at[64];
+    if (!is_text(pair[0]) || !is_text(pair[1]))
+        return false;
+    int size = snprintf(at, sizeof at, "%s:%s", pair[0]->str, pair[1]->str);
+    return (size_t)size < sizeof at && replay_id_parse((struct slice){at, (size_t)size}, ret_id) == 0;
+}
+
 /* An entry of XRANGE: {"17-0", {"k", "t", "m", PAYLOAD}}. */
 bool replay_parse_entry(const redisReply *reply, struct replay_entry *ret_entry)
 {
@@ -76,6 +90,8 @@ bool replay_parse_entry(const redisReply *reply, struct replay_entry *ret_entry)
         reply->element[1]->type != REDIS_REPLY_ARRAY || reply->element[1]->elements != 4)
         return false;
     const redisReply *kind = reply->element[1]->element[1], *body = reply->element[1]->element[3];
+    if (!is_text(reply->element[0]) || !is_text(kind) || !is_text(body))
+        return false;
     ret_entry->offset = strtoull(reply->element[0]->str, NULL, 10);
     ret_entry->text = kind->len == 1 && kind->str[0] == 't';
     ret_entry->body = (struct slice){body->str, body->len};
@@ -84,13 +100,11 @@ bool replay_parse_entry(const redisReply *reply, struct replay_entry *ret_entry)
 
 bool replay_parse_read(const redisReply *reply, struct replay_id *ret_at, const redisReply **ret_entries)
 {
-    char at[REPLAY_ID_SIZE];
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
         reply->element[2]->type != REDIS_REPLY_ARRAY)
         return false;
-    int size = snprintf(at, sizeof at, "%s:%s", reply->element[0]->str, reply->element[1]->str);
     *ret_entries = reply->element[2];
-    return replay_id_parse((struct slice){at, (size_t)size}, ret_at) == 0;
+    return parse_id(reply->element, ret_at);
 }
 
 struct slice replay_with_id(const struct replay_id *id, struct slice body, struct buf *ret_out)
@@ -262,11 +276,9 @@ static void on_stored(void *arg, const redisReply *reply)
 {
     struct offer *o = arg;
     struct replay_id id;
-    char at[REPLAY_ID_SIZE];
-    bool stored = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2;
+    bool stored = reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+                  parse_id(reply->element, &id);
     if (stored) {
-        int size = snprintf(at, sizeof at, "%s:%s", reply->element[0]->str, reply->element[1]->str);
-        stored = replay_id_parse((struct slice){at, (size_t)size}, &id) == 0;
         count_add(COUNT_relay_published, 1);
     } else if (reply != NULL) {
         log_line(LOG_WARN, "not stored: %s",
