@@ -1,0 +1,523 @@
+/* A server with a history, in this process, and a real Redis that others meddle with. */
+#include "base/buf.h"
+#include "base/count.h"
+#include "base/err.h"
+#include "redis_lab.h"
+#include "wsb.h"
+
+#include <sys/socket.h>
+
+static struct server server;
+static struct wsb_server *wsb;
+static struct redis *asking;
+
+/* A client's end: bytes as they are. */
+struct end {
+    int fd;
+    struct buf in;
+    char text[2048]; /* of the frame taken last */
+    uint8_t opcode;
+};
+static struct end one, two;
+
+static void serve(const char *const *more)
+{
+    char url[64], why[256];
+    const char *settings[16] = {url, "publish_token=", "redis_prefix=t"};
+    snprintf(url, sizeof url, "redis=redis://127.0.0.1:%u", server.port);
+    for (size_t i = 3; *more != NULL; i++)
+        settings[i] = *more++;
+    wsb = wsb_server_new(ev, settings, why, sizeof why);
+    if (wsb == NULL)
+        fail_msg("%s", why);
+}
+
+static void ask(void)
+{
+    char url[64], why[128];
+    struct redis_options redis = {.owner = NULL};
+    snprintf(url, sizeof url, "redis://127.0.0.1:%u", server.port);
+    assert_int_equal(redis_url_parse(url, &redis.url, why, sizeof why), 0);
+    asking = redis_new(loop, &redis);
+    WAIT(redis_state(asking) == REDIS_UP);
+}
+
+static uint64_t count_of(const char *name)
+{
+    uint64_t value;
+    assert_true(wsb_count(name, &value));
+    return value;
+}
+
+/* more: bytes that come with the head, in the same segment. */
+static void come(struct end *e, const char *target, const void *more, size_t size)
+{
+    static const struct sock_options plain;
+    char head[4096];
+    int length = snprintf(head, sizeof head,
+                          "GET %s HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                          target);
+    memcpy(head + length, more, size);
+    *e = (struct end){.fd = sock_connect("127.0.0.1", wsb_server_port(wsb), NULL, &plain)};
+    struct pollfd ready = {.fd = e->fd, .events = POLLOUT};
+    assert_int_equal(poll(&ready, 1, 1000), 1);
+    assert_int_equal(send(e->fd, head, (size_t)length + size, MSG_NOSIGNAL), (size_t)length + size);
+}
+
+static void leave(struct end *e)
+{
+    if (e->fd > 0)
+        close(e->fd);
+    buf_free(&e->in);
+    *e = (struct end){0};
+}
+
+/* With a mask of zeros. */
+static void say(struct end *e, const char *text)
+{
+    uint8_t frame[131] = {0x81, (uint8_t)(0x80 | strlen(text))};
+    memcpy(frame + 6, text, strlen(text));
+    assert_int_equal(send(e->fd, frame, 6 + strlen(text), MSG_NOSIGNAL), 6 + strlen(text));
+}
+
+static bool take_frame(struct end *e)
+{
+    char *end;
+    if (e->in.size > 4 && memcmp(e->in.at, "HTTP", 4) == 0) {
+        end = memmem(e->in.at, e->in.size, "\r\n\r\n", 4);
+        if (end == NULL)
+            return false;
+        assert_int_equal(memcmp(e->in.at, "HTTP/1.1 101", 12), 0);
+        buf_consume(&e->in, (size_t)(end + 4 - (char *)e->in.at));
+    }
+    const uint8_t *at = e->in.at;
+    size_t head = 2, size = e->in.size > 1 ? at[1] : 0;
+    if (size == 126) {
+        head = 4;
+        size = e->in.size >= 4 ? (size_t)at[2] << 8 | at[3] : 0;
+    }
+    if (e->in.size < head || e->in.size < head + size)
+        return false;
+    e->opcode = at[0] & 15;
+    snprintf(e->text, sizeof e->text, "%.*s", (int)size, (const char *)at + head);
+    buf_consume(&e->in, head + size);
+    return true;
+}
+
+static bool hear(struct end *e)
+{
+    uint8_t bytes[4096];
+    ssize_t size = recv(e->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (size > 0)
+        buf_append(&e->in, bytes, (size_t)size);
+    return take_frame(e);
+}
+
+static const char *next(struct end *e)
+{
+    WAIT_FOR(hear(e), 5);
+    return e->text;
+}
+
+static void publish(const char *topic, const char *text)
+{
+    uint64_t stored = count_of("relay_published");
+    wsb_server_publish(wsb, topic, text, strlen(text));
+    WAIT_FOR(count_of("relay_published") > stored, 5);
+}
+
+/* What a `recovered` says, in short; the epoch is kept for `since`. */
+static char epoch[16];
+static const char *recovered(struct end *e)
+{
+    static char text[64];
+    char word[8];
+    unsigned long long offset;
+    next(e);
+    if (sscanf(e->text,
+               "{\"wsb\":\"recovered\",\"recovered\":%5[a-z],\"epoch\":\"%8[0-9a-f]\",\"offset\":%llu}", word,
+               epoch, &offset) != 3)
+        fail_msg("'%s' instead of recovered", e->text);
+    snprintf(text, sizeof text, "%s %llu", word, offset);
+    return text;
+}
+
+static const char *body(struct end *e)
+{
+    next(e);
+    const char *line = strchr(e->text, '\n');
+    if (line == NULL)
+        fail_msg("'%s' has no id", e->text);
+    return line + 1;
+}
+
+static const char *since(const char *format, const char *topic, unsigned offset)
+{
+    static char target[128];
+    snprintf(target, sizeof target, format, topic, epoch, offset);
+    return target;
+}
+
+static void redo(struct end *e, const char *topic, unsigned offset)
+{
+    come(e, since("%s?since=%s:%u", topic, offset), "", 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    alarm(90);
+    lab_loop();
+    server = (struct server){0};
+    if (lab_has("redis-server")) {
+        lab_start(&server);
+        ask();
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    leave(&one);
+    leave(&two);
+    wsb_server_free(wsb);
+    redis_free(asking);
+    wsb = NULL;
+    asking = NULL;
+    if (server.pid > 0)
+        lab_kill(&server);
+    lab_loop_free();
+    alarm(0);
+    return 0;
+}
+
+/* Masked, of zeros: "hi", and a Close. */
+static const char hi[] = "\x81\x82\0\0\0\0hi", bye[] = "\x88\x80\0\0\0\0";
+
+static void who_speaks_with_its_request_is_let_in(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=10", "echo=true", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    come(&two, "/a?acks=1", hi, sizeof hi - 1);
+    WAIT_FOR(hear(&two), 5);
+    publish("/a", "there");
+    bool told = false, heard = false;
+    for (int i = 0; i < 3 && !heard; i++) {
+        told |= strstr(two.text, "recovered") != NULL;
+        heard |= strstr(next(&two), "there") != NULL;
+    }
+    assert_true(told && heard);
+}
+
+static void who_speaks_and_leaves_with_its_request_is_gone(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    char more[sizeof hi + sizeof bye];
+    memcpy(more, hi, sizeof hi - 1);
+    memcpy(more + sizeof hi - 1, bye, sizeof bye - 1);
+    serve((const char *[]){"history=10", "echo=true", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    uint64_t stored = count_of("relay_published");
+    come(&two, "/a?acks=1", more, sizeof hi + sizeof bye - 2);
+    WAIT_FOR(count_of("relay_published") > stored && count_of("connections_open") == 1, 5);
+    publish("/a", "after");
+    assert_string_equal(body(&one), "hi");
+    assert_string_equal(body(&one), "after");
+}
+
+static void garbage_on_the_channel_does_not_stop_it(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    static const char *const garbage[] = {"",
+                                          "x",
+                                          "\n",
+                                          "x\n",
+                                          "01234567:0 t 0.0\nx",
+                                          "01234567:99999999999999999999 t 0.0\nx",
+                                          "01234567:99 t 0.0\nx",
+                                          "01234567:18446744073709551615 t 0.0\nx",
+                                          "01234567:99 t ",
+                                          "01234567:99 t\n"};
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++)
+        said(asking, WORDS("PUBLISH", "t:{/a}", garbage[i]));
+    publish("/a", "first");
+    assert_string_equal(body(&one), "first");
+    uint64_t commands = count_of("redis_commands");
+    redo(&two, "/a", 0);
+    assert_string_equal(recovered(&two), "true 1");
+    assert_string_equal(body(&two), "first");
+    publish("/a", "second");
+    assert_string_equal(body(&two), "second");
+    assert_true(count_of("redis_commands") - commands < 20);
+}
+
+static void a_late_message_of_an_old_epoch_does_not_stop_it(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    char late[64];
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    publish("/a", "old");
+    assert_string_equal(body(&one), "old");
+    snprintf(late, sizeof late, "%s:50 t 0.0\nlate", epoch);
+    said(asking, WORDS("FLUSHALL"));
+    publish("/a", "new");
+    assert_string_equal(recovered(&one), "false 0");
+    assert_string_equal(body(&one), "new");
+    said(asking, WORDS("PUBLISH", "t:{/a}", late));
+    publish("/a", "newer");
+    assert_string_equal(body(&one), "newer");
+    redo(&two, "/a", 1);
+    assert_string_equal(recovered(&two), "true 2");
+}
+
+static void a_history_that_went_back_is_told(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    publish("/a", "1");
+    publish("/a", "2");
+    publish("/a", "3");
+    for (int i = 0; i < 3; i++)
+        body(&one);
+    said(asking, WORDS("HSET", "t:{/a}:meta", "offset", "1")); /* as one restored from an older file */
+    said(asking, WORDS("DEL", "t:{/a}:log"));
+    said(asking, WORDS("CLIENT", "KILL", "TYPE", "pubsub"));
+    assert_string_equal(recovered(&one), "false 1");
+    publish("/a", "another 2");
+    assert_string_equal(body(&one), "another 2");
+}
+
+static void foreign_entries_do_not_stop_it(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=10", NULL});
+    said(asking, WORDS("HSET", "t:{/a}:meta", "epoch", "01234567", "offset", "3"));
+    said(asking, WORDS("XADD", "t:{/a}:log", "1-0", "k", "t", "m", "one"));
+    said(asking, WORDS("XADD", "t:{/a}:log", "2-0", "odd", "one"));
+    said(asking, WORDS("XADD", "t:{/a}:log", "3-0", "odd", "two"));
+    snprintf(epoch, sizeof epoch, "01234567");
+    redo(&one, "/a", 0);
+    assert_string_equal(recovered(&one), "true 3");
+    assert_string_equal(body(&one), "one");
+    assert_string_equal(recovered(&one), "false 3");
+    publish("/a", "four");
+    assert_string_equal(body(&one), "four");
+    /* The link is lost, what comes then cannot be read. */
+    said(asking, WORDS("HSET", "t:{/a}:meta", "offset", "5"));
+    said(asking, WORDS("XADD", "t:{/a}:log", "5-0", "odd", "three"));
+    said(asking, WORDS("CLIENT", "KILL", "TYPE", "pubsub"));
+    assert_string_equal(recovered(&one), "false 5");
+    said(asking, WORDS("XADD", "t:{/a}:log", "999999-0", "k", "t", "m", "foreign"));
+    said(asking, WORDS("CLIENT", "KILL", "TYPE", "pubsub"));
+    said(asking, WORDS("PUBLISH", "t:{/a}", "01234567:6 t 0.0\nsix"));
+    said(asking, WORDS("DEL", "t:{/a}:log"));
+    publish("/a", "another");
+    assert_non_null(strstr(body(&one), "")); /* six or another: it goes on */
+}
+
+static void a_history_of_another_shape_is_survived(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    static const char *const broken[] = {"", "x", "0123456789abcdef0123456789abcdef"};
+    serve((const char *[]){"history=10", NULL});
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        said(asking, WORDS("HSET", "t:{/a}:meta", "epoch", broken[i]));
+        come(&one, "/a?acks=1", "", 0);
+        recovered(&one); /* of a history that cannot be read nothing is known, but it comes in */
+        say(&one, "mine");
+        while (strstr(next(&one), "\"nack\"") == NULL)
+            ;
+        leave(&one);
+    }
+    said(asking, WORDS("HDEL", "t:{/a}:meta", "offset"));
+    said(asking, WORDS("HSET", "t:{/a}:meta", "epoch", "01234567"));
+    come(&one, "/a", "", 0);
+    recovered(&one);
+    leave(&one);
+    said(asking, WORDS("DEL", "t:{/a}:meta"));
+    come(&one, "/a?acks=1", "", 0);
+    recovered(&one);
+    say(&one, "mine");
+    while (strstr(next(&one), "\"ack\"") == NULL)
+        ;
+}
+
+static void a_replay_larger_than_the_mark_comes_whole(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    char text[900], policy[32];
+    static const char *const policies[] = {"close", "drop-newest", "drop-oldest", "conflate"};
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        char topic[8];
+        snprintf(topic, sizeof topic, "/%zu", i);
+        snprintf(policy, sizeof policy, "on_overflow=%s", policies[i]);
+        wsb_server_free(wsb);
+        serve((const char *[]){"history=300", "high_water_mark=16KiB", policy, NULL});
+        come(&one, topic, "", 0);
+        assert_string_equal(recovered(&one), "true 0");
+        for (unsigned n = 1; n <= 200; n++) {
+            snprintf(text, sizeof text, "%u%*s", n, 800, "");
+            publish(topic, text);
+            assert_int_equal(strtoul(body(&one), NULL, 10), n);
+        }
+        redo(&two, topic, 0);
+        assert_string_equal(recovered(&two), "true 200");
+        for (unsigned n = 1; n <= 200; n++)
+            assert_int_equal(strtoul(body(&two), NULL, 10), n);
+        leave(&one);
+        leave(&two);
+    }
+}
+
+static void who_is_overtaken_while_it_replays_is_told(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=300", "replay_rate=200/s", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    for (int i = 0; i < 300; i++)
+        wsb_server_publish(wsb, "/a", "old", 3);
+    for (int i = 0; i < 300; i++)
+        body(&one);
+    redo(&two, "/a", 0);
+    assert_string_equal(recovered(&two), "true 300");
+    assert_string_equal(body(&two), "old");
+    for (int i = 0; i < 400; i++)
+        wsb_server_publish(wsb, "/a", "new", 3);
+    for (int i = 1; i < 256; i++)
+        assert_string_equal(body(&two), "old");
+    assert_string_equal(recovered(&two), "false 700");
+    publish("/a", "last");
+    assert_string_equal(body(&two), "last");
+}
+
+static void a_replay_that_could_not_be_read_is_read_again(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    publish("/a", "1");
+    publish("/a", "2");
+    said(asking, WORDS("RENAME", "t:{/a}:log", "elsewhere"));
+    said(asking, WORDS("SET", "t:{/a}:log", "x"));
+    uint64_t errors = count_of("redis_errors");
+    redo(&two, "/a", 1);
+    WAIT_FOR(count_of("redis_errors") > errors, 5);
+    said(asking, WORDS("RENAME", "elsewhere", "t:{/a}:log"));
+    assert_string_equal(recovered(&two), "true 2");
+    assert_string_equal(body(&two), "2");
+}
+
+static void what_it_has_is_understood_or_refused(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    static const char *const wrong[] = {"%s?since=%s",
+                                        "%s?since=%s:",
+                                        "%s?since=%s:-1",
+                                        "%s?since=%s:99999999999999999999",
+                                        "%s?since=%s:18446744073709551615",
+                                        "%s?since=x%s"};
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    publish("/a", "1");
+    publish("/a", "2");
+    body(&one);
+    body(&one);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char target[128];
+        snprintf(target, sizeof target, wrong[i], "/a", epoch);
+        come(&two, target, "", 0);
+        assert_string_equal(recovered(&two), "false 2");
+        leave(&two);
+    }
+    come(&two, since("%s?since=%s%%3A%u", "/a", 1), "", 0);
+    assert_string_equal(recovered(&two), "true 2");
+    assert_string_equal(body(&two), "2");
+    leave(&two);
+    come(&two, "/a?since=", "", 0);
+    assert_string_equal(recovered(&two), "true 2");
+}
+
+static void topics_may_have_odd_names(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    char longest[2048] = "/";
+    memset(longest + 1, 'x', sizeof longest - 2);
+    const char *names[] = {"/a}b", "/{}", "/}", "/{a}:meta", "/%00", "/%s%n", "//:log", longest};
+    serve((const char *[]){"history=10", NULL});
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        come(&one, names[i], "", 0);
+        assert_string_equal(recovered(&one), "true 0");
+        publish(names[i], "1");
+        assert_string_equal(body(&one), "1");
+        leave(&one);
+    }
+}
+
+static void it_ends_with_everything_under_way(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=300", "replay_rate=200/s", NULL});
+    come(&one, "/a?acks=1", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    for (int i = 0; i < 300; i++)
+        wsb_server_publish(wsb, "/a", "old", 3);
+    for (int i = 0; i < 300; i++)
+        body(&one);
+    kill(server.pid, SIGSTOP);
+    redo(&two, "/a", 0);
+    say(&one, "mine");
+    wsb_server_publish(wsb, "/a", "unanswered", 10);
+    uint64_t commands = count_of("redis_commands");
+    WAIT_FOR(count_of("connections_open") == 2 && count_of("redis_commands") > commands, 5);
+    wsb_server_free(wsb);
+    wsb = NULL;
+    kill(server.pid, SIGCONT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(who_speaks_with_its_request_is_let_in, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_speaks_and_leaves_with_its_request_is_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(garbage_on_the_channel_does_not_stop_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_late_message_of_an_old_epoch_does_not_stop_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_history_that_went_back_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(foreign_entries_do_not_stop_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_history_of_another_shape_is_survived, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_replay_larger_than_the_mark_comes_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_overtaken_while_it_replays_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_replay_that_could_not_be_read_is_read_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_it_has_is_understood_or_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(topics_may_have_odd_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_ends_with_everything_under_way, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, lab_open, lab_close);
+}
