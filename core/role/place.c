@@ -28,8 +28,9 @@ struct place {
     struct replay_id has; /* the last message it has */
     uint64_t skip_to;     /* live messages up to there it has had */
     uint64_t serial;      /* as a sender, 0 while it has published nothing */
-    uint64_t published;
-    size_t next_size; /* of the message that did not fit under the mark, 0: none */
+    uint64_t published, answered;
+    struct link early; /* answers that are known before those to earlier messages, in order */
+    size_t next_size;  /* of the message that did not fit under the mark, 0: none */
     struct meter meter;
     unsigned refs; /* its connection, its creator, and commands under way */
 };
@@ -40,14 +41,23 @@ static struct place *place_new(struct relay_topic *t, unsigned refs)
     p->topic = t;
     p->refs = refs;
     link_init(&p->link);
+    link_init(&p->early);
     t->refs++;
     return p;
 }
 
+struct early_answer {
+    struct link link;
+    struct replay_ack ack;
+};
+
 void place_release(struct place *p)
 {
+    struct link *at;
     if (--p->refs > 0)
         return;
+    while ((at = list_take(&p->early)) != NULL)
+        free(LIST_OF(at, struct early_answer, link));
     link_remove(&p->link);
     p->topic->refs--;
     free(p);
@@ -85,14 +95,48 @@ static void join(struct place *p)
     ws_join(p->ws, t->name);
 }
 
-void place_answer(struct place *p, uint64_t n, const struct replay_id *id)
+static void send_answer(struct place *p, const struct replay_ack *ack)
 {
     char text[REPLAY_NOTICE_SIZE];
+    p->answered = ack->n;
+    if (p->ws != NULL && p->acks)
+        send_notice(p, text, replay_ack_write(ack, text));
+}
+
+static struct early_answer *last_before(struct place *p, struct link *at)
+{
+    return at->prev != &p->early ? LIST_OF(at->prev, struct early_answer, link) : NULL;
+}
+
+static void keep_answer(struct place *p, const struct replay_ack *ack)
+{
+    struct early_answer *a = mem_alloc(sizeof *a), *before;
+    struct link *at = &p->early;
+    *a = (struct early_answer){.ack = *ack};
+    link_init(&a->link);
+    while ((before = last_before(p, at)) != NULL && before->ack.n > ack->n)
+        at = &before->link;
+    list_append(at, &a->link);
+}
+
+void place_answer(struct place *p, uint64_t n, const struct replay_id *id)
+{
     struct replay_ack ack = {.stored = id != NULL, .n = n};
     if (id != NULL)
         ack.id = *id;
-    if (p->ws != NULL && p->acks)
-        send_notice(p, text, replay_ack_write(&ack, text));
+    if (n != p->answered + 1) {
+        keep_answer(p, &ack);
+        return;
+    }
+    send_answer(p, &ack);
+    while (!list_empty(&p->early)) {
+        struct early_answer *a = LIST_OF(p->early.next, struct early_answer, link);
+        if (a->ack.n != p->answered + 1)
+            return;
+        send_answer(p, &a->ack);
+        link_remove(&a->link);
+        free(a);
+    }
 }
 
 struct place *place_publisher(struct relay_topic *t, struct ws *from)

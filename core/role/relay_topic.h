@@ -84,7 +84,8 @@ struct place *place_publisher(struct relay_topic *t, struct ws *from);
 uint64_t place_serial(const struct place *p);
 /* The number of its next message; holds the place until place_release. */
 uint64_t place_next(struct place *p);
-/* Tells it what became of its message, if it asked for that; id NULL: not stored, or nobody knows. */
+/* Tells it what became of its message, if it asked for that, once those before are answered; id NULL: not
+ * stored, or nobody knows. The caller holds the place. */
 void place_answer(struct place *p, uint64_t n, const struct replay_id *id);
 void place_release(struct place *p);
 /* Lets those in that wait; `live` false: without knowing what they missed, since Redis is away. */

@@ -463,6 +463,44 @@ static void what_it_has_is_understood_or_refused(void **state)
     assert_string_equal(recovered(&two), "true 2");
 }
 
+/* More than may wait for Redis at all. */
+static void say_too_much(struct end *e)
+{
+    enum { SIZE = 9 << 20, HEAD = 14 };
+    uint8_t *frame = mem_zero(SIZE + HEAD);
+    frame[0] = 0x82;
+    frame[1] = 0x80 | 127;
+    put_u64(frame + 2, SIZE);
+    for (size_t sent = 0; sent < SIZE + HEAD; ev_run(ev, EVRUN_ONCE)) {
+        ssize_t size = send(e->fd, frame + sent, SIZE + HEAD - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += size > 0 ? (size_t)size : 0;
+    }
+    free(frame);
+}
+
+static void answers_come_in_order(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=10", "max_message=16MiB", NULL});
+    come(&one, "/a?acks=1", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    kill(server.pid, SIGSTOP);
+    say(&one, "one");
+    say_too_much(&one);
+    say_too_much(&one);
+    uint64_t unstored = count_of("relay_unstored");
+    say_too_much(&one);
+    WAIT_FOR(count_of("relay_unstored") > unstored, 5);
+    kill(server.pid, SIGCONT);
+    say(&one, "last");
+    assert_non_null(strstr(next(&one), "\"ack\",\"n\":1,"));
+    assert_non_null(strstr(next(&one), "\"nack\",\"n\":2}"));
+    assert_non_null(strstr(next(&one), "\"nack\",\"n\":3}"));
+    assert_non_null(strstr(next(&one), "\"nack\",\"n\":4}"));
+    assert_non_null(strstr(next(&one), "\"ack\",\"n\":5,"));
+}
+
 static void topics_may_have_odd_names(void **state)
 {
     (void)state;
@@ -516,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_overtaken_while_it_replays_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replay_that_could_not_be_read_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_it_has_is_understood_or_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(answers_come_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(topics_may_have_odd_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_ends_with_everything_under_way, set_up, tear_down),
     };
