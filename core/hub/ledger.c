@@ -9,6 +9,7 @@ static struct link *bin_of(struct ledger *l, uint64_t bytes)
 void ledger_init(struct ledger *l)
 {
     l->total = 0;
+    l->ranked = false;
     for (int i = 0; i < LEDGER_BINS; i++)
         link_init(&l->bin[i]);
 }
@@ -19,16 +20,28 @@ void ledger_entry_init(struct ledger_entry *e)
     e->bytes = 0;
 }
 
-void ledger_update(struct ledger *l, struct ledger_entry *e, uint64_t bytes)
+static void move(struct ledger *l, struct ledger_entry *e, uint64_t was)
 {
-    struct link *from = e->bytes ? bin_of(l, e->bytes) : NULL;
-    struct link *into = bytes ? bin_of(l, bytes) : NULL;
-    l->total = l->total - e->bytes + bytes;
-    e->bytes = bytes;
+    struct link *from = was ? bin_of(l, was) : NULL;
+    struct link *into = e->bytes ? bin_of(l, e->bytes) : NULL;
     if (!into)
         link_remove(&e->link);
-    else if (into != from)
+    else if (into != from || list_empty(&e->link))
         list_append(into, &e->link);
+}
+
+void ledger_update(struct ledger *l, struct ledger_entry *e, uint64_t bytes)
+{
+    uint64_t was = e->bytes;
+    l->total += bytes - was;
+    e->bytes = bytes;
+    if (l->ranked)
+        move(l, e, was);
+}
+
+void ledger_rank(struct ledger *l)
+{
+    l->ranked = true;
 }
 
 static struct ledger_entry *largest_in(const struct link *bin)

@@ -4,8 +4,9 @@
 
 #include <stdlib.h>
 
-/* A drained ring of up to KEEP_CAPACITY is kept: freeing it would make the next push allocate. */
-enum { KEEP_CAPACITY = 64 };
+/* A drained ring of up to KEEP_CAPACITY is kept: freeing it would make the next push allocate. The owner puts
+ * those of idle connections away (conn_rest). */
+enum { KEEP_CAPACITY = 512 };
 
 static uint32_t wrap(const struct sendq *q, uint32_t index)
 {
@@ -47,13 +48,17 @@ static void free_ring(struct sendq *q)
         free(q->ring);
 }
 
-static void shrink_if_drained(struct sendq *q)
+/* From the start again, where the memory is warm and the ring in one piece (net/joined). */
+static void start_over_if_drained(struct sendq *q)
 {
-    if (q->count > 0 || q->capacity <= KEEP_CAPACITY)
+    if (q->count > 0)
+        return;
+    q->first = 0;
+    if (q->capacity <= KEEP_CAPACITY)
         return;
     free_ring(q);
     q->ring = NULL;
-    q->capacity = q->first = 0;
+    q->capacity = 0;
 }
 
 void sendq_push(struct sendq *q, struct blob *blob)
@@ -72,6 +77,12 @@ void sendq_push_front(struct sendq *q, struct blob *blob)
         *slot(q, 0) = *slot(q, 1);
     *slot(q, begun(q)) = blob;
     q->bytes += blob->size;
+}
+
+struct iovec sendq_front(const struct sendq *q)
+{
+    struct blob *blob = *slot(q, 0);
+    return (struct iovec){.iov_base = blob->bytes + q->sent, .iov_len = blob->size - q->sent};
 }
 
 int sendq_gather(const struct sendq *q, struct iovec *vector, int max_vectors, size_t max_bytes)
@@ -109,7 +120,7 @@ uint32_t sendq_settle(struct sendq *q, size_t written)
         q->count--;
         through++;
     }
-    shrink_if_drained(q);
+    start_over_if_drained(q);
     return through;
 }
 
@@ -137,7 +148,7 @@ uint32_t sendq_drop_oldest(struct sendq *q, uint64_t at_least_bytes)
     q->first = wrap(q, q->first + dropped);
     q->count -= dropped;
     q->bytes -= freed;
-    shrink_if_drained(q);
+    start_over_if_drained(q);
     return dropped;
 }
 
@@ -157,7 +168,7 @@ uint32_t sendq_drop_key(struct sendq *q, uint64_t key)
     }
     uint32_t dropped = q->count - kept;
     q->count = kept;
-    shrink_if_drained(q);
+    start_over_if_drained(q);
     return dropped;
 }
 

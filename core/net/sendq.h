@@ -27,6 +27,8 @@ struct sendq {
 /* Takes over the caller's reference. */
 void sendq_push(struct sendq *q, struct blob *blob);
 
+/* What has still to leave of the first blob of a queue that is not empty. */
+struct iovec sendq_front(const struct sendq *q);
 /* Up to max_vectors pieces and about max_bytes bytes from the front (the first piece always); how many. */
 int sendq_gather(const struct sendq *q, struct iovec *vector, int max_vectors, size_t max_bytes);
 /* `written` bytes left: releases the blobs that are through and returns how many that were. */

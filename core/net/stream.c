@@ -60,18 +60,34 @@ size_t stream_pending(const struct stream *s)
     return s->tls != NULL ? secure_pending(s->tls) : 0;
 }
 
+/* send where there is one piece: the kernel spares itself the copy of the message's head (3 % of a
+ * delivery). */
+enum io stream_write(struct stream *s, struct iovec piece, size_t *ret_size)
+{
+    if (s->tls != NULL)
+        return secure_writev(s->tls, &piece, 1, ret_size);
+    ssize_t put;
+    do
+        put = send(s->fd, piece.iov_base, piece.iov_len, MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return failed();
+    *ret_size = (size_t)put;
+    return IO_DONE;
+}
+
 enum io stream_writev(struct stream *s, const struct iovec *vector, int count, size_t *ret_size)
 {
     if (s->tls != NULL)
         return secure_writev(s->tls, vector, count, ret_size);
-    /* Not writev, which would raise SIGPIPE; and send where there is one piece, since the kernel spares
-     * itself the copy of the message's head (3 % of a delivery). sendmsg only reads the vector, though its
-     * type does not say so. */
+    if (count == 1)
+        return stream_write(s, vector[0], ret_size);
+    /* Not writev, which would raise SIGPIPE. sendmsg only reads the vector, though its type does not say so.
+     */
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)vector, .msg_iovlen = (size_t)count};
     ssize_t put;
     do
-        put = count == 1 ? send(s->fd, vector->iov_base, vector->iov_len, MSG_NOSIGNAL)
-                         : sendmsg(s->fd, &message, MSG_NOSIGNAL);
+        put = sendmsg(s->fd, &message, MSG_NOSIGNAL);
     while (put < 0 && errno == EINTR);
     if (put < 0)
         return failed();

@@ -37,6 +37,7 @@ enum io stream_read(struct stream *s, void *into, size_t size, size_t *ret_size)
 /* Bytes that have come off the descriptor and not been read: it will not turn readable for them. */
 size_t stream_pending(const struct stream *s);
 /* Bytes that TLS has taken (they count as written) may still be here: see stream_unsent. */
+enum io stream_write(struct stream *s, struct iovec piece, size_t *ret_size);
 enum io stream_writev(struct stream *s, const struct iovec *vector, int count, size_t *ret_size);
 /* Whether bytes that count as written wait for the descriptor: call stream_writev again, if need be with
  * none, when it is writable. */

@@ -4,12 +4,13 @@
 #include "base/count.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "net/joined.h"
 #include "net/sock.h"
 
 #include <stdlib.h>
 
 /* A gather is capped, so that one fast reader with a long queue does not keep the others waiting. */
-enum { FLUSH_VECTORS = 64, FLUSH_BYTES = 256 * 1024 };
+enum { FLUSH_VECTORS = 512, FLUSH_BYTES = 256 * 1024 };
 
 /* No message has this key, nor a gap notice. */
 static const uint64_t URGENT_KEY = UINT64_MAX - 1;
@@ -37,7 +38,7 @@ struct conn_work *conn_work(struct conn *c)
     if (c->work != NULL)
         return c->work;
     struct conn_work *work = pool_take(&works);
-    memset(work, 0, offsetof(struct conn_work, out.few));
+    memset(work, 0, offsetof(struct conn_work, out.few)); /* which are last */
     work->conn = c;
     turn_init(&work->turn, on_turn_end);
     ledger_entry_init(&work->queued);
@@ -269,16 +270,37 @@ void conn_push_urgent(struct conn *c, struct blob *frame)
     sendq_push_front(out, frame);
 }
 
-bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
+static __attribute__((noinline)) enum io write_many(struct conn *c, size_t *ret_asked, size_t *ret_written)
 {
     struct iovec vector[FLUSH_VECTORS];
-    size_t written = 0;
+    int count = sendq_gather(&c->work->out, vector, FLUSH_VECTORS, FLUSH_BYTES);
+    size_t asked = 0;
+    for (int i = 0; i < count; i++)
+        asked += vector[i].iov_len;
+    *ret_asked = asked;
+    return stream_writev(&c->stream, vector, count, ret_written);
+}
+
+/* ret_asked: what was to be written, all of the queue or a fair share. */
+static enum io write_front(struct conn *c, size_t *ret_asked, size_t *ret_written)
+{
+    const struct sendq *out = &c->work->out;
+    struct iovec piece = out->count == 1 ? sendq_front(out) : joined_front(out);
+    if (piece.iov_len == 0)
+        return write_many(c, ret_asked, ret_written);
+    *ret_asked = piece.iov_len;
+    return stream_write(&c->stream, piece, ret_written);
+}
+
+bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
+{
+    size_t asked = 0, written = 0;
+    bool drained = conn_drained(c);
     *ret_frames = 0;
     *ret_bytes = 0;
-    if (!conn_drained(c)) {
+    if (!drained) {
         struct sendq *out = conn_out(c);
-        int count = sendq_gather(out, vector, FLUSH_VECTORS, FLUSH_BYTES);
-        switch (stream_writev(&c->stream, vector, count, &written)) {
+        switch (write_front(c, &asked, &written)) {
         case IO_DONE:
             *ret_frames = sendq_settle(out, written);
             *ret_bytes = written;
@@ -287,8 +309,13 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
         case IO_CLOSED:
         case IO_FAILED: return false;
         }
+        drained = conn_drained(c);
     }
-    watch(c, (c->reading ? EV_READ : 0) | (conn_drained(c) ? 0 : EV_WRITE));
+    /* What exceeds a fair share goes on when the others have had theirs; the descriptor need not be asked. */
+    bool more = written > 0 && written == asked && c->work->out.count > 0 && !stream_unsent(&c->stream);
+    if (more)
+        conn_at_turn_end(c);
+    watch(c, (c->reading ? EV_READ : 0) | (drained || more ? 0 : EV_WRITE));
     return true;
 }
 
@@ -330,4 +357,13 @@ void conn_close(struct conn *c, bool reset)
     if (c->work != NULL)
         free_work(c->work);
     c->work = NULL;
+}
+
+struct blob *conn_frame(struct conn *c, struct cast *cast, uint64_t deflate_min, bool copy)
+{
+    bool small = cast->payload.size < deflate_min;
+    struct deflater *own = conn_deflater(c);
+    if (own == NULL || small)
+        return cast_frame(cast, small ? CAST_PLAIN : c->format, copy);
+    return conn_deflate(cast, own, true);
 }

@@ -135,3 +135,6 @@ uint64_t conn_incoming_since_ns(const struct conn *c);
 
 /* Closes the descriptor and frees what is held. `reset`: tell the kernel to forget what it has not sent. */
 void conn_close(struct conn *c, bool reset);
+/* The cast as this connection is to get it, with a reference: shared by all who agreed to the same, unless it
+ * has a compression context of its own. Smaller ones than deflate_min are not compressed. */
+struct blob *conn_frame(struct conn *c, struct cast *cast, uint64_t deflate_min, bool copy);

@@ -7,6 +7,7 @@
 #include "base/meter.h"
 #include "base/pool.h"
 #include "base/tick.h"
+#include "net/joined.h"
 #include "net/sock.h"
 
 #include <stdio.h>
@@ -90,14 +91,21 @@ static void show_queues(const struct ws_shared *shared)
 /* Asked for during a turn's flushes, so it runs when all of them are through. */
 static void on_settled(struct turn *t)
 {
+    joined_forget();
     show_queues(LIST_OF(t, struct ws_shared, settled));
+}
+
+/* After some bytes have left. */
+static void account_less(struct ws *w)
+{
+    struct conn_work *work = conn_work(&w->conn);
+    ledger_update(&shared_of(w)->ledger, &work->queued, work->out.bytes);
 }
 
 static void account(struct ws *w)
 {
-    struct ledger *ledger = &shared_of(w)->ledger;
-    struct conn_work *work = conn_work(&w->conn);
-    ledger_update(ledger, &work->queued, work->out.bytes);
+    const struct ledger *ledger = &shared_of(w)->ledger;
+    account_less(w);
     count_peak(COUNT_queue_bytes_peak, ledger->total);
     if (ledger->total > count_get(COUNT_queue_bytes) + UNSHOWN_MAX_BYTES)
         show_queues(shared_of(w));
@@ -218,10 +226,23 @@ static void reset(struct ws *w, int err)
     die(w, true);
 }
 
+/* Of all connections, for the first time. */
+static void rank(struct ws_shared *shared)
+{
+    struct link *lists[] = {&shared->open, &shared->closing};
+    ledger_rank(&shared->ledger);
+    for (int i = 0; i < 2; i++)
+        for (struct link *at = lists[i]->next; at != lists[i]; at = at->next)
+            if (conn_queued(&LIST_OF(at, struct ws, link)->conn) > 0)
+                account_less(LIST_OF(at, struct ws, link));
+}
+
 /* A connection that is closing already has had its chance: if even its last frame is too much, it is reset.
  */
 static void keep_budget(struct ws_shared *shared)
 {
+    if (shared->budget > 0 && !shared->ledger.ranked)
+        rank(shared);
     while (shared->budget > 0 && shared->ledger.total > shared->budget) {
         struct ws *largest =
             from_conn(LIST_OF(ledger_largest(&shared->ledger), struct conn_work, queued)->conn);
@@ -245,23 +266,12 @@ static bool admit(struct ws *w, const struct cast *cast, uint64_t size)
     return false;
 }
 
-/* The cast as this client is to get it: shared by all who agreed to the same, unless it has a compression
- * context of its own. */
-static struct blob *frame_of(struct ws *w, struct cast *cast)
-{
-    bool small = cast->payload.size < shared_of(w)->deflate_min;
-    struct deflater *own = conn_deflater(&w->conn);
-    if (own == NULL || small)
-        return cast_frame(cast, small ? CAST_PLAIN : w->conn.format, shared_of(w)->copy);
-    return conn_deflate(cast, own, true);
-}
-
 static void deliver(struct member *m, struct cast *cast)
 {
     struct ws *w = LIST_OF(m, struct ws, member);
     if (w->state != WS_OPEN || (ws_held(w) != NULL && !shared_of(w)->wants(shared_of(w), w, cast)))
         return;
-    struct blob *frame = frame_of(w, cast);
+    struct blob *frame = conn_frame(&w->conn, cast, shared_of(w)->deflate_min, shared_of(w)->copy);
     if (admit(w, cast, frame->size)) {
         sendq_push(conn_out(&w->conn), frame);
         count_add(COUNT_deliveries_queued, 1);
@@ -412,7 +422,7 @@ static void flush(struct ws *w)
         count_add(COUNT_writes, 1);
         count_add(COUNT_bytes_written, bytes);
         count_add(COUNT_frames_written, frames);
-        account(w);
+        account_less(w);
     }
     if (w->state == WS_CLOSING && conn_drained(&w->conn)) {
         if (w->evicted && frames > 0)

@@ -16,6 +16,7 @@ static void an_empty_ledger_has_no_largest(void **state)
     struct ledger l;
     struct ledger_entry e;
     ledger_init(&l);
+    ledger_rank(&l);
     ledger_entry_init(&e);
     assert_null(ledger_largest(&l));
     ledger_update(&l, &e, 0);
@@ -29,6 +30,7 @@ static void the_largest_is_found_within_a_bin_and_across(void **state)
     struct ledger l;
     struct ledger_entry e[3];
     ledger_init(&l);
+    ledger_rank(&l);
     for (int i = 0; i < 3; i++)
         ledger_entry_init(&e[i]);
     ledger_update(&l, &e[0], 1000);
@@ -50,6 +52,7 @@ static void an_entry_at_0_is_out_of_the_ledger(void **state)
     struct ledger l;
     struct ledger_entry e;
     ledger_init(&l);
+    ledger_rank(&l);
     ledger_entry_init(&e);
     ledger_update(&l, &e, 5);
     ledger_update(&l, &e, 0);
@@ -64,6 +67,7 @@ static void every_size_has_its_bin(void **state)
     struct ledger l;
     struct ledger_entry small, e;
     ledger_init(&l);
+    ledger_rank(&l);
     ledger_entry_init(&small);
     ledger_entry_init(&e);
     ledger_update(&l, &small, 1);
@@ -75,6 +79,22 @@ static void every_size_has_its_bin(void **state)
     assert_ptr_equal(ledger_largest(&l), &small);
 }
 
+static void a_ledger_is_ranked_when_somebody_asks(void **state)
+{
+    (void)state;
+    struct ledger l;
+    struct ledger_entry e;
+    ledger_init(&l);
+    ledger_entry_init(&e);
+    ledger_update(&l, &e, 5);
+    assert_int_equal(l.total, 5);
+    assert_true(list_empty(&e.link));
+    ledger_rank(&l);
+    ledger_update(&l, &e, 5);
+    assert_int_equal(l.total, 5);
+    assert_ptr_equal(ledger_largest(&l), &e);
+}
+
 static void random_changes_agree_with_a_plain_search(void **state)
 {
     (void)state;
@@ -83,6 +103,7 @@ static void random_changes_agree_with_a_plain_search(void **state)
     struct ledger_entry e[ENTRIES];
     struct rng r;
     ledger_init(&l);
+    ledger_rank(&l);
     rng_seed(&r, 1);
     for (int i = 0; i < ENTRIES; i++)
         ledger_entry_init(&e[i]);
@@ -106,6 +127,7 @@ int main(void)
         cmocka_unit_test(the_largest_is_found_within_a_bin_and_across),
         cmocka_unit_test(an_entry_at_0_is_out_of_the_ledger),
         cmocka_unit_test(every_size_has_its_bin),
+        cmocka_unit_test(a_ledger_is_ranked_when_somebody_asks),
         cmocka_unit_test(random_changes_agree_with_a_plain_search),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,9 +154,9 @@ static void a_large_ring_is_freed_when_it_drains(void **state)
 {
     (void)state;
     struct sendq q = {0};
-    for (int i = 0; i < 65; i++)
+    for (int i = 0; i < 513; i++)
         push(&q, "a");
-    sendq_settle(&q, 64);
+    sendq_settle(&q, 512);
     assert_non_null(q.ring);
     sendq_settle(&q, 1);
     assert_null(q.ring);
@@ -170,9 +170,9 @@ static void a_large_ring_is_freed_when_all_is_dropped(void **state)
 {
     (void)state;
     struct sendq q = {0};
-    for (int i = 0; i < 65; i++)
+    for (int i = 0; i < 513; i++)
         push(&q, "a");
-    assert_int_equal(sendq_drop_unstarted(&q), 65);
+    assert_int_equal(sendq_drop_unstarted(&q), 513);
     assert_null(q.ring);
     sendq_free(&q);
 }
