@@ -153,10 +153,13 @@ static void tell_gap(struct relay_topic *t, uint64_t missed)
 /* "NODE NUMBER KIND", then the message: t and b are text and binary, - only says how far the other is. */
 static void plain_message(struct relay_topic *t, struct slice head, struct slice body)
 {
-    char line[64], node[NODE_SIZE + 1], kind;
-    unsigned long long number;
+    char line[64], node[NODE_SIZE + 1], digits[20], kind;
     snprintf(line, sizeof line, "%.*s", (int)head.size, head.at);
-    if (sscanf(line, "%8s %llu %c", node, &number, &kind) != 3 || strcmp(node, t->relay->node) == 0)
+    if (sscanf(line, "%8[0-9a-f] %19[0-9] %c", node, digits, &kind) != 3 || strchr("tb-", kind) == NULL ||
+        strcmp(node, t->relay->node) == 0)
+        return;
+    uint64_t number = strtoull(digits, NULL, 10);
+    if (number == 0)
         return;
     struct origin *o = origin_of(t, node, kind == '-' ? number : number - 1);
     uint64_t expected = kind == '-' ? number : number - 1;

@@ -262,6 +262,34 @@ static void garbage_on_the_channel_does_not_stop_it(void **state)
     assert_true(count_of("redis_commands") - commands < 20);
 }
 
+static void garbage_on_the_channel_is_no_gap(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    static const char *const garbage[] = {"\n",
+                                          "0000000a\n",
+                                          "0000000a 1\n",
+                                          "0000000a 0 t\nx",
+                                          "0000000a -1 -\n",
+                                          "0000000a 99999999999999999999 -\n",
+                                          "0000000a 3 x\nx"};
+    serve((const char *[]){NULL});
+    come(&one, "/a", "", 0);
+    WAIT(count_of("connections_open") == 1);
+    while (said(asking, WORDS("PUBLISH", "t:{/a}", "0000000a 1 t\n1")).integer == 0)
+        ;
+    assert_string_equal(next(&one), "1");
+    uint64_t missed = count_of("relay_missed");
+    for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++)
+        said(asking, WORDS("PUBLISH", "t:{/a}", garbage[i]));
+    said(asking, WORDS("PUBLISH", "t:{/a}", "0000000a 2 t\n2"));
+    assert_string_equal(next(&one), "2");
+    said(asking, WORDS("PUBLISH", "t:{/a}", "0000000a 4 t\n4"));
+    assert_string_equal(next(&one), "{\"wsb\":\"gap\",\"dropped\":1         }");
+    assert_string_equal(next(&one), "4");
+    assert_int_equal(count_of("relay_missed") - missed, 1);
+}
+
 static void a_late_message_of_an_old_epoch_does_not_stop_it(void **state)
 {
     (void)state;
@@ -501,6 +529,29 @@ static void answers_come_in_order(void **state)
     assert_non_null(strstr(next(&one), "\"ack\",\"n\":5,"));
 }
 
+static void what_waits_for_an_answer_is_bounded(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    enum { SIZE = 1 << 20, MANY = 100 };
+    char *text = mem_zero(SIZE);
+    memset(text, 'x', SIZE);
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    said(asking, WORDS("CLIENT", "PAUSE", "3000", "ALL"));
+    uint64_t unstored = count_of("relay_unstored");
+    int taken = 0;
+    while (taken < MANY && count_of("relay_unstored") == unstored) {
+        wsb_server_publish(wsb, "/b", text, SIZE);
+        for (int i = 0; i < 20; i++)
+            ev_run(ev, EVRUN_NOWAIT);
+        taken++;
+    }
+    free(text);
+    assert_true(taken < MANY);
+}
+
 static void topics_may_have_odd_names(void **state)
 {
     (void)state;
@@ -546,6 +597,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_speaks_with_its_request_is_let_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_speaks_and_leaves_with_its_request_is_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(garbage_on_the_channel_does_not_stop_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(garbage_on_the_channel_is_no_gap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_late_message_of_an_old_epoch_does_not_stop_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_history_that_went_back_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(foreign_entries_do_not_stop_it, set_up, tear_down),
@@ -555,6 +607,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_replay_that_could_not_be_read_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_it_has_is_understood_or_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_come_in_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_waits_for_an_answer_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(topics_may_have_odd_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_ends_with_everything_under_way, set_up, tear_down),
     };
