@@ -236,7 +236,8 @@ static struct waiting *wait_for(struct session_table *t, const struct ws_start *
     struct waiting *w = mem_zero(sizeof *w + start->topic.size);
     char *topic = (char *)(w + 1);
     *w = (struct waiting){.table = t, .start = *start, .visit = visit, .id_size = id.size};
-    memcpy(topic, start->topic.at, start->topic.size);
+    if (start->topic.size > 0)
+        memcpy(topic, start->topic.at, start->topic.size);
     memcpy(w->id, id.at, id.size);
     w->start.topic.at = topic;
     w->start.rest = NULL;
