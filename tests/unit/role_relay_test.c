@@ -18,7 +18,7 @@ struct end {
     char text[2048]; /* of the frame taken last */
     uint8_t opcode;
 };
-static struct end one, two;
+static struct end one, two, three;
 
 static void serve(const char *const *more)
 {
@@ -182,6 +182,7 @@ static int tear_down(void **state)
     (void)state;
     leave(&one);
     leave(&two);
+    leave(&three);
     wsb_server_free(wsb);
     redis_free(asking);
     wsb = NULL;
@@ -569,6 +570,63 @@ static void topics_may_have_odd_names(void **state)
     }
 }
 
+static void set_flag(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void it_stops_while_it_replays(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    bool done = false;
+    serve((const char *[]){"history=300", "replay_rate=200/s", "evict_grace=200ms", NULL});
+    come(&one, "/a?acks=1", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    for (int i = 0; i < 300; i++)
+        wsb_server_publish(wsb, "/a", "old", 3);
+    for (int i = 0; i < 300; i++)
+        body(&one);
+    redo(&two, "/a", 0);
+    assert_string_equal(recovered(&two), "true 300");
+    say(&one, "mine");
+    kill(server.pid, SIGSTOP);
+    redo(&three, "/a", 10); /* what it asks for is not answered any more */
+    WAIT_FOR(count_of("connections_open") == 3, 5);
+    wsb_server_stop(wsb, set_flag, &done);
+    WAIT_FOR(done, 5);
+    kill(server.pid, SIGCONT);
+    for (int i = 0; i < 20; i++)
+        ev_run(ev, EVRUN_ONCE);
+}
+
+static void who_waits_while_redis_goes_comes_in(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=300", "replay_rate=200/s", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    for (int i = 0; i < 300; i++)
+        wsb_server_publish(wsb, "/a", "old", 3);
+    for (int i = 0; i < 300; i++)
+        body(&one);
+    redo(&two, "/a", 0);
+    assert_string_equal(recovered(&two), "true 300");
+    for (int i = 0; i < 256; i++)
+        assert_string_equal(body(&two), "old");
+    lab_kill(&server);
+    redo(&three, "/a", 0);
+    recovered(&three);  /* that it cannot have what it missed */
+    lab_start(&server); /* empty */
+    WAIT_FOR(hear(&three), 10);
+    publish("/a", "anew");
+    while (strstr(three.text, "anew") == NULL)
+        next(&three);
+    while (strstr(two.text, "anew") == NULL)
+        next(&two);
+}
+
 static void it_ends_with_everything_under_way(void **state)
 {
     (void)state;
@@ -609,6 +667,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(answers_come_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_for_an_answer_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(topics_may_have_odd_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(it_stops_while_it_replays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_waits_while_redis_goes_comes_in, set_up, tear_down),
         cmocka_unit_test_setup_teardown(it_ends_with_everything_under_way, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);
