@@ -193,7 +193,8 @@ static bool replay(struct place *p, const redisReply *entries, const struct repl
     bool gone = false, goes_on = true;
     uint64_t sent = 0, had = p->has.offset;
     for (size_t i = 0; i < entries->elements && goes_on && !gone; i++) {
-        if (!replay_parse_entry(entries->element[i], &e) || e.offset > stands->offset)
+        if (!replay_parse_entry(entries->element[i], &e) || e.offset <= p->has.offset ||
+            e.offset > stands->offset)
             continue;
         gone = replay_trimmed(p->topic, p->has.offset, e.offset);
         goes_on = !gone && replay_one(p, &e, &out);
@@ -201,7 +202,11 @@ static bool replay(struct place *p, const redisReply *entries, const struct repl
     }
     buf_free(&out);
     meter_take(&p->meter, o->replay_rate, (double)sent, loop_now_ns(o->loop));
-    return p->ws == NULL || !(gone || (goes_on && p->has.offset == had));
+    if (goes_on && !gone && stands->offset == had && !p->told)
+        tell(p, true); /* it has the last there is, of which this server may not have heard yet */
+    else
+        gone |= goes_on && p->has.offset == had;
+    return p->ws == NULL || !gone;
 }
 
 static void refuse(struct place *p)

@@ -507,6 +507,25 @@ static void say_too_much(struct end *e)
     free(frame);
 }
 
+static void who_is_ahead_of_the_server_goes_on(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    serve((const char *[]){"history=10", NULL});
+    come(&one, "/a", "", 0);
+    assert_string_equal(recovered(&one), "true 0");
+    publish("/a", "1");
+    body(&one);
+    said(asking, WORDS("HSET", "t:{/a}:meta", "offset", "2")); /* it has not heard of this one yet */
+    said(asking, WORDS("XADD", "t:{/a}:log", "2-0", "k", "t", "m", "2"));
+    redo(&two, "/a", 2);
+    assert_string_equal(recovered(&two), "true 1");
+    publish("/a", "3");
+    assert_string_equal(body(&one), "2");
+    assert_string_equal(body(&one), "3");
+    assert_string_equal(body(&two), "3");
+}
+
 static void answers_come_in_order(void **state)
 {
     (void)state;
@@ -664,6 +683,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_is_overtaken_while_it_replays_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_replay_that_could_not_be_read_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_it_has_is_understood_or_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_ahead_of_the_server_goes_on, set_up, tear_down),
         cmocka_unit_test_setup_teardown(answers_come_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_waits_for_an_answer_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(topics_may_have_odd_names, set_up, tear_down),
