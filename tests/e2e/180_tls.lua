@@ -170,7 +170,7 @@ t.test("a scenario runs over TLS and with compression", function()
   local dir = t.tmpdir()
   lab.write(dir .. "/secure.lua", [[
     return {
-      name = "secure", description = "two arms over wss",
+      name = "secure", description = "two arms over wss", max_lateness = "5s",
       arms = { { name = "plain", server = { deflate = false } },
         { name = "deflated", server = { deflate = true } } },
       setup = function(ctx) ctx:serve { tls = "auto" } end,
