@@ -4,6 +4,7 @@
 
 local served = require "served"
 local t = require "harness"
+local uv = require "luv"
 local websocket = require "websocket"
 
 local frame = websocket.frame
@@ -12,6 +13,7 @@ local TEXT = websocket.TEXT
 local MARK = 16384
 local PAYLOAD, FRAME = 1000, 1004
 local NOTICE = 36
+local FIRST, SETTLED_MS = 20, 500 -- messages that fill the kernel, and half of the mark at most
 local PLENTY = 100 -- messages, far more than kernel buffers and mark hold
 
 local function flags(policy, ...)
@@ -34,6 +36,21 @@ local function publish(sender, witness, from, to, label)
     assert(sender:send(frame(TEXT, text(label or "m", i))))
     assert(witness:expect(TEXT):match "^%l+ %d+" == ("%s %d"):format(label or "m", i))
   end
+end
+
+-- All messages, once the kernel has taken what it takes: what the first of them have begun to fill goes on
+-- moving
+-- for a while (delayed acknowledgements, probes), and what it takes later would be missing from the queue.
+local function publish_all(server, stalled, sender, witness)
+  local before, since
+  publish(sender, witness, 1, FIRST)
+  t.wait_until(function()
+    local now = server:kernel_bytes(stalled)
+    if now ~= before then before, since = now, uv.now() end
+    uv.update_time()
+    return uv.now() - since >= SETTLED_MS
+  end, 10, "the kernel to have its fill")
+  publish(sender, witness, FIRST + 1, PLENTY)
 end
 
 -- One that does not read, one that does, one that sends.
@@ -85,7 +102,7 @@ end
 served.test("close: the stalled one is evicted, the others lose nothing",
   flags("close", "--evict-grace", "30s"), function(server)
     local stalled, witness, sender = cast(server)
-    publish(sender, witness, 1, PLENTY)
+    publish_all(server, stalled, sender, witness)
     local kernel_bytes = server:kernel_bytes(stalled)
     local whole, bytes = 0, 0
     local code, reason = stalled:expect_close(function(got)
@@ -103,7 +120,7 @@ served.test("close: the stalled one is evicted, the others lose nothing",
 served.test("close: who does not read is reset after --evict-grace", flags("close", "--evict-grace", "200ms"),
   function(server)
     local stalled, witness, sender = cast(server)
-    publish(sender, witness, 1, PLENTY)
+    publish_all(server, stalled, sender, witness)
     t.wait_until(function() return not server:holds(stalled) end, 10, "the reset")
     assert(select(2, stalled:read_all()) == "reset")
     publish(sender, witness, 1, 3)
@@ -112,7 +129,7 @@ served.test("close: who does not read is reset after --evict-grace", flags("clos
 served.test("drop-newest: the first stay, the rest is one gap behind them", flags "drop-newest",
   function(server)
     local stalled, witness, sender = cast(server)
-    publish(sender, witness, 1, PLENTY)
+    publish_all(server, stalled, sender, witness)
     local kernel_bytes = server:kernel_bytes(stalled)
     local kept = 0
     local payload = stalled:expect(TEXT)
@@ -130,7 +147,7 @@ served.test("drop-newest: the first stay, the rest is one gap behind them", flag
 
 served.test("drop-oldest: the last stay, one gap stands before them", flags "drop-oldest", function(server)
   local stalled, witness, sender = cast(server)
-  publish(sender, witness, 1, PLENTY)
+  publish_all(server, stalled, sender, witness)
   local kernel_bytes = server:kernel_bytes(stalled)
   local seen, messages, notices = drain(stalled, "m " .. PLENTY)
   local first, gap, from = shape(seen):match "^1%.%.(%d+) %-(%d+) (%d+)%.%.100$"
@@ -208,7 +225,7 @@ end)
 
 served.test("none: everything is queued and comes in the end", flags "none", function(server)
   local stalled, witness, sender = cast(server)
-  publish(sender, witness, 1, PLENTY)
+  publish_all(server, stalled, sender, witness)
   local kernel_bytes = server:kernel_bytes(stalled)
   local seen, messages = drain(stalled, "m " .. PLENTY)
   assert(shape(seen) == "1..100", shape(seen))
@@ -240,7 +257,7 @@ end
 
 served.test("--no-gap-notice: nothing is told", flags("drop-newest", "--no-gap-notice"), function(server)
   local stalled, witness, sender = cast(server)
-  publish(sender, witness, 1, PLENTY)
+  publish_all(server, stalled, sender, witness)
   local bytes = 0
   assert(stalled:send(frame(websocket.PING, "end")))
   while true do

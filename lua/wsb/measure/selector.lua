@@ -284,7 +284,7 @@ local LABELS = { server_memory = "server memory", rss = "rss", queue_bytes = "qu
   clients_expired = "attempts given up", clients_refused = "attempts refused",
   auth_started = "look-ups", auth_wasted = "look-ups wasted", accept_overflows = "accept queue overflows",
   recovery = "time to recover", messages_missed = "messages missed" }
-local WORDS = { last = "at the end", min = "at least", max = "at most", peak = "a second at most",
+local WORDS = { last = "at the end", peak = "a second at most",
   each = "a client" }
 
 ---What a table's head says: "fan-out lag p99 (healthy)".
