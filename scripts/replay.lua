@@ -111,22 +111,30 @@ local function received(ctx)
   return bytes
 end
 
--- Until every client is in, and nothing has come for a while.
+local function all_are_in(ctx)
+  for _, group in ipairs(ctx.cohorts) do
+    if group:counts().clients_open < group.n then return false end
+  end
+  return true
+end
+
+-- Until every client is in, and nothing has come for a while: one that has not noticed yet that its server
+-- died
+-- is in as well, so they have to be in before and after.
 local function await_quiet(ctx)
   for _, publisher in ipairs(ctx.publishers) do
     ctx:wait(function() return publisher:finished() end)
   end
   ctx:say "waiting until all have caught up"
-  for _, group in ipairs(ctx.cohorts) do
-    if not ctx:await_open(group, 1, ctx.opt.patience) then
-      table.insert(ctx.doubts, ("not all of %s came back in the quiet at the end"):format(group.name))
-    end
-  end
   local before
   repeat
+    if not ctx:wait(function() return all_are_in(ctx) end, ctx.opt.patience) then
+      table.insert(ctx.doubts, "not all came back in the quiet at the end")
+      return
+    end
     before = received(ctx)
     ctx:sleep(CALM_S)
-  until received(ctx) == before
+  until received(ctx) == before and all_are_in(ctx)
 end
 
 -- Ends the swarms, which makes their records whole, and judges these.
