@@ -103,20 +103,15 @@ static void send_answer(struct place *p, const struct replay_ack *ack)
         send_notice(p, text, replay_ack_write(ack, text));
 }
 
-static struct early_answer *last_before(struct place *p, struct link *at)
-{
-    return at->prev != &p->early ? LIST_OF(at->prev, struct early_answer, link) : NULL;
-}
-
 static void keep_answer(struct place *p, const struct replay_ack *ack)
 {
-    struct early_answer *a = mem_alloc(sizeof *a), *before;
-    struct link *at = &p->early;
+    struct early_answer *a = mem_alloc(sizeof *a);
+    struct link *after = p->early.prev;
     *a = (struct early_answer){.ack = *ack};
     link_init(&a->link);
-    while ((before = last_before(p, at)) != NULL && before->ack.n > ack->n)
-        at = &before->link;
-    list_append(at, &a->link);
+    while (after != &p->early && LIST_OF(after, struct early_answer, link)->ack.n > ack->n)
+        after = after->prev;
+    list_append(after->next, &a->link);
 }
 
 void place_answer(struct place *p, uint64_t n, const struct replay_id *id)
