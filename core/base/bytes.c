@@ -9,6 +9,15 @@ static uint8_t lower(uint8_t c)
     return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
 }
 
+int slice_order(const void *a, const void *b)
+{
+    const struct slice *x = a, *y = b;
+    int order = memcmp(x->at, y->at, x->size < y->size ? x->size : y->size);
+    if (order == 0)
+        order = (x->size > y->size) - (x->size < y->size);
+    return order;
+}
+
 int slice_same_nocase(struct slice a, struct slice b)
 {
     if (a.size != b.size)

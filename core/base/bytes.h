@@ -29,7 +29,10 @@ static inline int slice_is(struct slice s, const char *text)
     return slice_same(s, (struct slice){.at = text, .size = strlen(text)});
 }
 
-/* As the two above, ASCII letters compared without case. */
+/* Of two struct slice, for tsearch(3): by bytes, the shorter first. */
+int slice_order(const void *a, const void *b);
+
+/* As slice_same and slice_is, ASCII letters compared without case. */
 int slice_same_nocase(struct slice a, struct slice b);
 int slice_is_nocase(struct slice s, const char *text);
 

@@ -24,18 +24,9 @@ struct hub {
     void *topics; /* tsearch(3) */
 };
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct slice *x = a, *y = b;
-    int order = memcmp(x->at, y->at, x->size < y->size ? x->size : y->size);
-    if (order == 0)
-        order = (x->size > y->size) - (x->size < y->size);
-    return order;
-}
-
 static struct topic *topic_find(const struct hub *h, struct slice name)
 {
-    struct topic **found = tfind(&name, &h->topics, compare_names);
+    struct topic **found = tfind(&name, &h->topics, slice_order);
     return found ? *found : NULL;
 }
 
@@ -45,7 +36,7 @@ static struct topic *topic_new(struct hub *h, struct slice name)
     memcpy(t->text, name.at, name.size);
     t->name = (struct slice){.at = t->text, .size = name.size};
     t->key = cast_key(name);
-    if (!tsearch(t, &h->topics, compare_names))
+    if (!tsearch(t, &h->topics, slice_order))
         PANIC("no memory for topic %.*s", (int)name.size, name.at);
     return t;
 }
@@ -73,7 +64,7 @@ static void topic_settle(struct hub *h, struct topic *t)
         close_holes(t);
     if (t->used > 0)
         return;
-    tdelete(t, &h->topics, compare_names);
+    tdelete(t, &h->topics, slice_order);
     free(t->member);
     free(t);
 }

@@ -18,15 +18,6 @@ static const uint64_t KEEP_NS = 5 * NS_PER_S, SAY_EVERY_NS = NS_PER_S, SAY_FOR_N
 static const uint64_t PATIENCE_NS = NS_PER_S;
 static const uint64_t LOOK_EVERY_NS = 200 * NS_PER_MS;
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct slice *x = a, *y = b;
-    int order = memcmp(x->at, y->at, x->size < y->size ? x->size : y->size);
-    if (order == 0)
-        order = (x->size > y->size) - (x->size < y->size);
-    return order;
-}
-
 /* The braces make a cluster keep all keys of a topic on one node. */
 static void name_key(const struct relay *r, struct slice topic, const char *suffix, struct buf *ret)
 {
@@ -52,7 +43,7 @@ static struct relay_topic *topic_new(struct relay *r, struct slice name)
     name_key(r, name, "", &t->channel);
     name_key(r, name, ":meta", &t->meta);
     name_key(r, name, ":log", &t->log);
-    if (tsearch(t, &r->topics, compare_names) == NULL)
+    if (tsearch(t, &r->topics, slice_order) == NULL)
         PANIC("no memory for topic %.*s", (int)name.size, name.at);
     redis_cluster_subscribe(r->redis, whole(&t->channel), r->options.sharded);
     return t;
@@ -61,7 +52,7 @@ static struct relay_topic *topic_new(struct relay *r, struct slice name)
 static void topic_free(struct relay_topic *t)
 {
     struct origin *o;
-    tdelete(t, &t->relay->topics, compare_names);
+    tdelete(t, &t->relay->topics, slice_order);
     link_remove(&t->link);
     while ((o = t->origins) != NULL) {
         t->origins = o->next;
@@ -75,7 +66,7 @@ static void topic_free(struct relay_topic *t)
 
 static struct relay_topic *topic_find(const struct relay *r, struct slice name)
 {
-    struct relay_topic **found = tfind(&name, &r->topics, compare_names);
+    struct relay_topic **found = tfind(&name, &r->topics, slice_order);
     return found != NULL ? *found : NULL;
 }
 
