@@ -75,8 +75,7 @@ const struct option *config_options(enum role role, size_t *ret_count);
 
 /* config: the role's struct, filled with the defaults. */
 void config_defaults(enum role role, void *config);
-/* Whether a server's options are in range and well-formed beyond their types; else `why` says which is not.
- */
+/* Whether a role's options are in range and well-formed beyond their types; else `why` says which is not. */
 bool config_check_swarm(const struct swarm_config *c, char *why, size_t why_size);
 bool config_check_server(const struct server_config *c, char *why, size_t why_size);
 /* What the deflate options of either role stand for. */

@@ -13,17 +13,14 @@
 /* A client's replay goes on when less than this part of the mark is queued. */
 static const double ROOM = 0.5;
 
-enum place_state { PLACE_WAITING, PLACE_READING, PLACE_JOINED };
-
 struct place {
     struct relay_topic *topic;
     struct ws *ws;    /* NULL before relay_begin and after relay_left */
-    struct link link; /* in topic->waiting, topic->joined or relay->pacing */
-    enum place_state state;
-    bool came_back; /* it said what it has */
-    bool told;      /* it knows whether it recovers */
-    bool lost;      /* what it missed cannot be had */
-    bool verified;  /* the stream has what it says to have */
+    struct link link; /* in topic->waiting, topic->joined or relay->pacing; alone while it reads */
+    bool came_back;   /* it said what it has */
+    bool told;        /* it knows whether it recovers */
+    bool lost;        /* what it missed cannot be had */
+    bool verified;    /* the stream has what it says to have */
     bool acks;
     struct replay_id has; /* the last message it has */
     uint64_t skip_to;     /* live messages up to there it has had */
@@ -89,7 +86,6 @@ static void join(struct place *p)
     struct relay_topic *t = p->topic;
     if (p->ws == NULL)
         return; /* it was evicted by what it was just sent */
-    p->state = PLACE_JOINED;
     p->skip_to = p->has.offset > t->at.offset ? p->has.offset : 0;
     list_append(&t->joined, &p->link);
     ws_join(p->ws, t->name);
@@ -139,7 +135,6 @@ struct place *place_publisher(struct relay_topic *t, struct ws *from)
     struct place *p = ws_held(from);
     if (p == NULL) {
         p = place_new(t, 1);
-        p->state = PLACE_JOINED;
         p->told = true;
         list_append(&t->joined, &p->link);
         ws_hold(from, p);
@@ -214,7 +209,6 @@ static void refuse(struct place *p)
 
 static void wait_for_topic(struct place *p)
 {
-    p->state = PLACE_WAITING;
     list_append(&p->topic->waiting, &p->link);
 }
 
@@ -244,7 +238,6 @@ static void on_read(void *arg, const redisReply *reply)
             p->lost = true; /* also when it was told otherwise: trimmed while it was reading */
             p->told = false;
         }
-        p->state = PLACE_WAITING;
         list_append(&t->relay->pacing, &p->link);
         if (p->ws != NULL && !race)
             step(p);
@@ -289,7 +282,6 @@ static void step(struct place *p)
         join(p);
     } else if (may_go_on(p) && replay_read(t, p->has.offset + 1, on_read, p) == 0) {
         p->refs++;
-        p->state = PLACE_READING;
         link_remove(&p->link);
     } else {
         list_append(&t->relay->pacing, &p->link);

@@ -256,17 +256,13 @@ void relay_tick(struct relay *r)
     }
 }
 
-struct relay *relay_new(const struct relay_options *options, char *why, size_t why_size)
+struct relay *relay_new(const struct relay_options *options)
 {
     struct redis_options redis = {
+        .url = options->url,
         .name = "wsb",
         .tls = options->tls,
         .events = {.message = on_message, .subscribed = on_subscribed, .unsubscribed = on_unsubscribed}};
-    char reason[256];
-    if (redis_url_parse(options->url, &redis.url, reason, sizeof reason) < 0) {
-        snprintf(why, why_size, "redis: %s", reason);
-        return NULL;
-    }
     struct relay *r = mem_zero(sizeof *r);
     r->options = *options;
     link_init(&r->all);

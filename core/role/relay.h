@@ -11,6 +11,7 @@
 #include "hub/cast.h"
 #include "hub/hub.h"
 #include "net/loop.h"
+#include "wire/redis_url.h"
 
 struct relay;
 struct place;
@@ -40,17 +41,17 @@ struct relay_options {
     struct loop *loop;
     struct hub *hub;
     struct relay_owner *owner;
-    const char *url, *prefix; /* outlive it */
-    struct tls_context *tls;  /* for rediss:// */
-    bool sharded;             /* SPUBLISH: a cluster shares the channels out */
-    bool echo;                /* a client's message goes back to it too */
-    uint64_t history;         /* messages kept of each topic, 0: none */
-    double replay_rate;       /* messages a second to one client that comes back */
+    struct redis_url url;
+    const char *prefix;      /* outlives it */
+    struct tls_context *tls; /* for rediss:// */
+    bool sharded;            /* SPUBLISH: a cluster shares the channels out */
+    bool echo;               /* a client's message goes back to it too */
+    uint64_t history;        /* messages kept of each topic, 0: none */
+    double replay_rate;      /* messages a second to one client that comes back */
     enum relay_bug bug;
 };
 
-/* NULL with the reason in `why` when the URL is wrong. */
-struct relay *relay_new(const struct relay_options *options, char *why, size_t why_size);
+struct relay *relay_new(const struct relay_options *options);
 /* Every place must have left. NULL is accepted. */
 void relay_free(struct relay *r);
 /* A few times a second: what waits for time to pass. */

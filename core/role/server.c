@@ -80,17 +80,20 @@ static struct blob *encode(const struct cast *cast, unsigned format)
     return frame;
 }
 
-static struct cast cast_of(struct wsb_server *s, struct slice payload, bool text)
+static struct cast cast_of(struct wsb_server *s, struct slice payload, bool text, uint64_t key)
 {
-    return (struct cast){
-        .payload = payload, .text = text, .now_ns = loop_now_ns(s->loop), .encode = encode, .owner = s};
+    return (struct cast){.payload = payload,
+                         .text = text,
+                         .key = key,
+                         .now_ns = loop_now_ns(s->loop),
+                         .encode = encode,
+                         .owner = s};
 }
 
 static void on_relay(struct relay_owner *owner, const struct relay_message *m)
 {
     struct wsb_server *s = LIST_OF(owner, struct wsb_server, relay_owner);
-    struct cast cast = cast_of(s, m->payload, m->text);
-    cast.key = cast_key(m->topic);
+    struct cast cast = cast_of(s, m->payload, m->text, cast_key(m->topic));
     cast.offset = m->offset;
     cast.sender = m->sender;
     hub_publish(s->hub, m->topic, &cast, m->except);
@@ -99,7 +102,7 @@ static void on_relay(struct relay_owner *owner, const struct relay_message *m)
 
 static void on_relay_one(struct relay_owner *owner, struct ws *to, struct slice payload, bool text)
 {
-    struct cast cast = cast_of(LIST_OF(owner, struct wsb_server, relay_owner), payload, text);
+    struct cast cast = cast_of(LIST_OF(owner, struct wsb_server, relay_owner), payload, text, 0);
     ws_send(to, &cast);
     cast_done(&cast);
 }
@@ -120,38 +123,28 @@ static void on_message(struct ws_shared *shared, struct ws *from, const struct m
 {
     struct wsb_server *s = LIST_OF(shared, struct wsb_server, shared);
     struct member *member = ws_member(from);
+    struct slice payload = {(const char *)message->at, message->size};
+    bool text = message->kind == MESSAGE_TEXT;
+    count_add(COUNT_messages_published, 1);
     if (s->relay != NULL) {
-        struct slice payload = {(const char *)message->at, message->size};
-        count_add(COUNT_messages_published, 1);
         relay_publish(s->relay,
                       member->topic != NULL ? hub_topic_name(member->topic) : relay_topic_of(ws_held(from)),
-                      payload, message->kind == MESSAGE_TEXT, from);
+                      payload, text, from);
         return;
     }
-    struct cast cast = {.payload = {(const char *)message->at, message->size},
-                        .text = message->kind == MESSAGE_TEXT,
-                        .key = ws_key(from),
-                        .now_ns = loop_now_ns(s->loop),
-                        .encode = encode,
-                        .owner = s};
-    count_add(COUNT_messages_published, 1);
+    struct cast cast = cast_of(s, payload, text, ws_key(from));
     hub_publish_to(s->hub, member->topic, &cast, s->config.echo ? NULL : member);
     cast_done(&cast);
 }
 
 static uint32_t publish(struct wsb_server *s, struct slice topic, struct slice payload, uint64_t key)
 {
-    struct cast cast = {.payload = payload,
-                        .text = true,
-                        .key = key,
-                        .now_ns = loop_now_ns(s->loop),
-                        .encode = encode,
-                        .owner = s};
     count_add(COUNT_messages_published, 1);
     if (s->relay != NULL) {
         relay_publish(s->relay, topic, payload, true, NULL);
         return hub_members(s->hub, topic);
     }
+    struct cast cast = cast_of(s, payload, true, key);
     uint32_t handed = hub_publish(s->hub, topic, &cast, NULL);
     cast_done(&cast);
     return handed;
@@ -187,17 +180,14 @@ static int admit(struct door_owner *owner, const struct arrival *a)
 /* The same bytes for all that come in during one turn. */
 static struct cast welcome_of(struct wsb_server *s, size_t size)
 {
-    return (struct cast){.payload = {s->welcome_text, size},
-                         .text = true,
-                         .key = cast_key(SLICE("welcome")),
-                         .now_ns = loop_now_ns(s->loop),
-                         .encode = encode,
-                         .owner = s};
+    return cast_of(s, (struct slice){s->welcome_text, size}, true, cast_key(SLICE("welcome")));
 }
 
 static void welcome(struct wsb_server *s, struct member *member)
 {
     uint64_t left = s->config.welcome_size;
+    if (left == 0)
+        return;
     if (s->welcome.now_ns != loop_now_ns(s->loop)) {
         cast_done(&s->welcome);
         s->welcome = welcome_of(s, WELCOME_MESSAGE);
@@ -217,12 +207,7 @@ static void come_in(struct session_owner *owner, const struct ws_start *start, s
     struct ws *w = ws_open(&s->shared, start);
     struct member *member = ws_member(w);
     if (session.at != NULL) {
-        struct cast first = {.payload = session,
-                             .text = true,
-                             .key = start->key,
-                             .now_ns = loop_now_ns(s->loop),
-                             .encode = encode,
-                             .owner = s};
+        struct cast first = cast_of(s, session, true, start->key);
         member->deliver(member, &first);
         cast_done(&first);
     }
@@ -387,11 +372,10 @@ static int prepare_tls(struct wsb_server *s, char *why, size_t why_size)
 static int prepare_relay(struct wsb_server *s, char *why, size_t why_size)
 {
     const struct server_config *c = &s->config;
-    struct redis_url url;
+    char reason[256];
     struct relay_options options = {.loop = s->loop,
                                     .hub = s->hub,
                                     .owner = &s->relay_owner,
-                                    .url = c->redis.at,
                                     .prefix = c->redis_prefix.at,
                                     .sharded = c->redis_sharded,
                                     .echo = c->echo,
@@ -400,8 +384,13 @@ static int prepare_relay(struct wsb_server *s, char *why, size_t why_size)
                                     .bug = (enum relay_bug)c->testing_bug};
     if (c->redis.at[0] == '\0')
         return 0;
-    if (redis_url_parse(c->redis.at, &url, why, why_size) == 0 && url.secure) {
-        struct tls_options tls = {.ca = c->redis_ca.at, .name = url.host, .verify = true, .resume = true};
+    if (redis_url_parse(c->redis.at, &options.url, reason, sizeof reason) < 0) {
+        snprintf(why, why_size, "redis: %s", reason);
+        return ERR_OPTION_VALUE;
+    }
+    if (options.url.secure) {
+        struct tls_options tls = {
+            .ca = c->redis_ca.at, .name = options.url.host, .verify = true, .resume = true};
         s->redis_tls = tls_context_new(&tls, why, why_size);
         if (s->redis_tls == NULL)
             return ERR_TLS;
@@ -410,8 +399,8 @@ static int prepare_relay(struct wsb_server *s, char *why, size_t why_size)
     s->shared.wants = wants;
     s->shared.left = left;
     options.tls = s->redis_tls;
-    s->relay = relay_new(&options, why, why_size);
-    return s->relay != NULL ? 0 : ERR_OPTION_VALUE;
+    s->relay = relay_new(&options);
+    return 0;
 }
 
 /* 0 also without sessions. */
