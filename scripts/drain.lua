@@ -97,13 +97,11 @@ return {
   },
 
   claim = "A drain over $window, the successor already listening, sends $clients clients over with close "
-    .. "code "
-    .. "1012 and never more than $peak of them in a second.",
+    .. "code 1012 and never more than $peak of them in a second.",
 
   writeup = {
     lever = "Drain: let the successor listen first, then close with 1012 a few clients at a time, and tell "
-      .. "each "
-      .. "when to come back.",
+      .. "each when to come back.",
     why = "Whoever stops a server knows the moment beforehand, which no client does. Spreading the closes "
       .. "over a window is the one place where the herd can be kept from forming at all: no client has to be "
       .. "changed, none sees a connection refused, and at any moment nearly all are connected. Clients miss "

@@ -188,34 +188,29 @@ return {
       .. "handshakes a second. After it, exponential backoff with full jitter.",
     why = "A handshake takes the server time, and whoever waits longer than the connect timeout leaves: the "
       .. "work for it is done in vain. Retrying in step brings the whole herd at once, so most wait too "
-      .. "long, "
-      .. "leave, and come back together: the queue holds only the departed, and goodput falls to nothing "
-      .. "though the trigger is long gone. A window that the server can keep up with removes the cause: "
-      .. "nobody waits, so nothing is wasted and nothing has to be repeated. It needs no change of the "
-      .. "server and "
-      .. "costs a client a few seconds. Measured over five runs: all back after 12.9 s with 1.3 attempts a "
-      .. "client, where the synchronized made 7.4 and 91 % of the look-ups were wasted. Jitter without the "
-      .. "right window is not enough: the first attempts still come within one short delay.",
+      .. "long, leave, and come back together: the queue holds only the departed, and goodput falls to "
+      .. "nothing though the trigger is long gone. A window that the server can keep up with removes the "
+      .. "cause: nobody waits, so nothing is wasted and nothing has to be repeated. It needs no change of "
+      .. "the server and costs a client a few seconds. Measured over five runs: all back after 12.9 s with "
+      .. "1.3 attempts a client, where the synchronized made 7.4 and 91 % of the look-ups were wasted. "
+      .. "Jitter without the right window is not enough: the first attempts still come within one short "
+      .. "delay.",
     alternatives = {
       { name = "Exponential backoff without jitter",
         effect = "Spreads the rounds, not the clients: each round comes back together, half as often. Not "
-          .. "all "
-          .. "back in 25 s in 5 of 5 runs, 55 % of the look-ups wasted." },
+          .. "all back in 25 s in 5 of 5 runs, 55 % of the look-ups wasted." },
       { name = "A larger backlog",
         effect = "More wait, longer than they are willing to, and the server works for those that have left: "
           .. "not recovered, 91 % wasted (--arms large-backlog). So does a lower accept rate alone, which "
           .. "leaves them in the kernel's queue (--arms accept-rate)." },
       { name = "A smaller backlog",
-        effect = "Is admission control: who is let into the queue is served in time. All back in 12.8 s, "
-          .. "16 % "
-          .. "wasted; but a SYN that is dropped comes back on the kernel's timer, which has no jitter: "
-          .. "14,304 "
-          .. "overflows (--arms small-backlog)." },
+        effect = "Is admission control: who is let into the queue is served in time. All back in 12.8 s, 16 "
+          .. "% wasted; but a SYN that is dropped comes back on the kernel's timer, which has no jitter: "
+          .. "14,304 overflows (--arms small-backlog)." },
       { name = "Refusing early",
         effect = "503 with a random Retry-After (10.5 s), or 1013 with a window in its reason (9.5 s), "
-          .. "nothing "
-          .. "wasted: the server's half of the fix, as good as the window where clients honour it (--arms "
-          .. "refuse-503,close-1013)." },
+          .. "nothing wasted: the server's half of the fix, as good as the window where clients honour it "
+          .. "(--arms refuse-503,close-1013)." },
       { name = "Not serving the departed",
         effect = "Looking whether a client is still there before working for it ends the waste at its root: "
           .. "10.3 s, 3 % wasted. It takes a server that can look (--arms skip-abandoned)." },

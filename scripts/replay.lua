@@ -119,8 +119,7 @@ local function all_are_in(ctx)
 end
 
 -- Until every client is in, and nothing has come for a while: one that has not noticed yet that its server
--- died
--- is in as well, so they have to be in before and after.
+-- died is in as well, so they have to be in before and after.
 local function await_quiet(ctx)
   for _, publisher in ipairs(ctx.publishers) do
     ctx:wait(function() return publisher:finished() end)

@@ -1,7 +1,6 @@
 -- An experiment aimed at a server that is not wsb's: its load, and the thresholds of the arm that its script
 -- names as `target`. When the fix is the server's there is one arm, since it is in somebody else's code;
--- when it
--- is the clients', the arms stay, and what is judged is the server under the clients of the target.
+-- when it is the clients', the arms stay, and what is judged is the server under the clients of the target.
 
 local errors = require "wsb.base.errors"
 local program = require "wsb.load.program"

@@ -39,8 +39,8 @@ local function publish(sender, witness, from, to, label)
 end
 
 -- All messages, once the kernel has taken what it takes: what the first of them have begun to fill goes on
--- moving
--- for a while (delayed acknowledgements, probes), and what it takes later would be missing from the queue.
+-- moving for a while (delayed acknowledgements, probes), and what it takes later would be missing from the
+-- queue.
 local function publish_all(server, stalled, sender, witness)
   local before, since
   publish(sender, witness, 1, FIRST)

@@ -1,6 +1,5 @@
 -- The reconnect storm and the rolling restart, small: what they prove, how the counters agree with others'
--- count,
--- and what they say when something is wrong. Runs alone.
+-- count, and what they say when something is wrong. Runs alone.
 
 local lab = require "lab"
 local t = require "harness"

@@ -9,7 +9,6 @@ local units = require "wsb.base.units"
 
 local cohort = {}
 
-local PER_SOURCE = 14000 -- past this, connect() from one source address becomes slow
 local ATTEMPTS_A_MINUTE = 10 -- of a client that comes back, as many as its share of ports allows for
 local SPARE_DESCRIPTORS = 64 -- what a process needs beside its connections
 local CONNECT_GRACE_S = 30
@@ -32,7 +31,7 @@ Cohort.__index = Cohort
 ---@param options table<string, any>  of the swarm
 ---@return integer
 function cohort.per_source(options)
-  if (options.reconnect or "none") == "none" then return PER_SOURCE end
+  if (options.reconnect or "none") == "none" then return network.PER_SOURCE end
   return math.max(1, network.ports(math.huge) // ATTEMPTS_A_MINUTE)
 end
 
@@ -44,7 +43,7 @@ end
 ---@param per_source? integer  14,000
 ---@return {clients: integer, source: integer}[]
 function cohort.deal(n, per_process, used, per_source)
-  per_source = per_source or PER_SOURCE
+  per_source = per_source or network.PER_SOURCE
   local shares, source = {}, 1
   while n > 0 do
     local room = per_source - (used[source] or 0)

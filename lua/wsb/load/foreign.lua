@@ -96,15 +96,7 @@ function foreign.start(aim, how)
     end
     return self
   end
-  if how.memory_limit then
-    self.limit, self.limit_bytes, self.limit_why = server.make_limit(how.memory_limit, how.limit_kind)
-  end
-  local ok, started = xpcall(launch, errors.handler, self)
-  if not ok then
-    if self.limit then self.limit:close() end
-    error(started, 0)
-  end
-  self.process = started
+  server.start_limited(self, launch)
   return self
 end
 

@@ -11,7 +11,7 @@ local errors = require "wsb.base.errors"
 
 local network = {}
 
-local PER_SOURCE = 14000 -- past this, connect() from one source address becomes slow
+network.PER_SOURCE = 14000 -- past this, connect() from one source address becomes slow
 local NOT_FOUND = 127 -- the shell's status for a program that is not there
 local CANNOT_TELL = 28232 -- the kernel's own range, 32768 to 60999
 
@@ -201,7 +201,7 @@ end
 function network.ports(per_source)
   local low, high = (environment.knob(KNOBS.ip_local_port_range) or ""):match "^(%d+) (%d+)$"
   local range = low and tonumber(high) - tonumber(low) + 1 or CANNOT_TELL
-  return math.min(range, per_source or PER_SOURCE)
+  return math.min(range, per_source or network.PER_SOURCE)
 end
 
 ---Raises status 69 when `n` connections to one address and port cannot be had from `sources` addresses.
@@ -209,7 +209,7 @@ end
 ---@param per_source? integer  as network.ports
 ---@param sources? integer     source addresses in use; default as many as n needs at `per_source`
 function network.check_ports(n, per_source, sources)
-  per_source = per_source or PER_SOURCE
+  per_source = per_source or network.PER_SOURCE
   sources = sources or math.max(1, (n + per_source - 1) // per_source)
   local each = network.ports(per_source)
   if n <= sources * each then return end

@@ -53,12 +53,8 @@ local function url_host(host)
   return host:find(":", 1, true) and ("[%s]"):format(host) or host
 end
 
----@param text string|number
----@param kind "auto"|"cgroup"|"rlimit"|nil
----@return wsb.MemoryLimit
----@return integer bytes
----@return string? why  it is not a cgroup
-function server.make_limit(text, kind)
+-- The limit, its bytes, and why it is not a cgroup.
+local function make_limit(text, kind)
   local bytes, accepted = units.read("size", text)
   if not bytes then
     errors.refuse("ctx:serve.memory_limit", text, accepted)
@@ -80,6 +76,23 @@ local function launch(self)
     limit = self.limit, log = self.how.log, remedy = remedy })
 end
 
+---Starts the first process of a server, under the memory limit that its `how` asks for.
+---@param self wsb.Server|wsb.Foreign   gets limit and process
+---@param start fun(self: table): table
+---@async
+function server.start_limited(self, start)
+  local how = self.how
+  if how.memory_limit then
+    self.limit, self.limit_bytes, self.limit_why = make_limit(how.memory_limit, how.limit_kind)
+  end
+  local ok, started = xpcall(start, errors.handler, self)
+  if not ok then
+    if self.limit then self.limit:close() end
+    error(started, 0)
+  end
+  self.process = started
+end
+
 ---@param options table<string, string|number|boolean>  server options of config.def
 ---@param how {name: string?, memory_limit: string|number|nil, limit_kind: "auto"|"cgroup"|"rlimit"|nil,
 ---  log: string?}
@@ -93,15 +106,7 @@ function server.start(options, how)
   if how.log then options.log = options.log or "info" end
   local self = setmetatable({ name = how.name or "server", options = options, how = how,
     asked_to_end = false, past = { counts = {}, closes = {} } }, Server)
-  if how.memory_limit then
-    self.limit, self.limit_bytes, self.limit_why = server.make_limit(how.memory_limit, how.limit_kind)
-  end
-  local ok, started = xpcall(launch, errors.handler, self)
-  if not ok then
-    if self.limit then self.limit:close() end
-    error(started, 0)
-  end
-  self.process = started
+  server.start_limited(self, launch)
   self.port = math.tointeger(tonumber(self.process.ready.port)) or port
   local path = options.path
   if path == nil or path == "" then path = "/feed" end

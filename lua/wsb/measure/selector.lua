@@ -45,19 +45,24 @@ local HELP = {
 local SERIES_AGGREGATES = { max = true, min = true, mean = true, last = true, flatness = true }
 local HIST_AGGREGATES = { p = true, mean = true, max = true, count = true }
 
+local declared -- by name; the tables behind it never change
+
 -- Of count.def, and the kernel's.
 local function declared_metrics()
-  local own, kernel = core.metrics(), count.network_metrics()
-  return table.move(kernel, 1, #kernel, #own + 1, table.move(own, 1, #own, 1, {}))
+  if declared then return declared end
+  declared = {}
+  for _, rows in ipairs { core.metrics(), count.network_metrics() } do
+    for _, metric in ipairs(rows) do
+      declared[metric.name] = metric
+    end
+  end
+  return declared
 end
 
 ---@param name string
 ---@return {role: string, name: string, kind: string, unit: string, help: string}?  also the kernel's
 function selector.declared(name)
-  for _, metric in ipairs(declared_metrics()) do
-    if metric.name == name then return metric end
-  end
-  return nil
+  return declared_metrics()[name]
 end
 
 ---The sentence that explains a metric.
@@ -136,8 +141,8 @@ function selector.names()
       names[name] = true
     end
   end
-  for _, metric in ipairs(declared_metrics()) do
-    names[metric.name] = true
+  for name in pairs(declared_metrics()) do
+    names[name] = true
   end
   return sorted_keys(names)
 end
