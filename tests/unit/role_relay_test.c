@@ -4,13 +4,28 @@
 /* Masked, of zeros: "hi", and a Close. */
 static const char hi[] = "\x81\x82\0\0\0\0hi", bye[] = "\x88\x80\0\0\0\0";
 
+/* To a topic that nothing has been published to. */
+static void come_first(struct end *e, const char *target)
+{
+    come(e, target, "", 0);
+    assert_string_equal(recovered(e), "true 0");
+}
+
+/* To /a, where `one` is, and waits until it has had all. */
+static void publish_old(int messages)
+{
+    for (int i = 0; i < messages; i++)
+        wsb_server_publish(wsb, "/a", "old", 3);
+    for (int i = 0; i < messages; i++)
+        body(&one);
+}
+
 static void who_speaks_with_its_request_is_let_in(void **state)
 {
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=10", "echo=true", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     come(&two, "/a?acks=1", hi, sizeof hi - 1);
     WAIT_FOR(hear(&two), 5);
     publish("/a", "there");
@@ -30,8 +45,7 @@ static void who_speaks_and_leaves_with_its_request_is_gone(void **state)
     memcpy(more, hi, sizeof hi - 1);
     memcpy(more + sizeof hi - 1, bye, sizeof bye - 1);
     serve((const char *[]){"history=10", "echo=true", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     uint64_t stored = count_of("relay_published");
     come(&two, "/a?acks=1", more, sizeof hi + sizeof bye - 2);
     WAIT_FOR(count_of("relay_published") > stored && count_of("connections_open") == 1, 5);
@@ -55,8 +69,7 @@ static void garbage_on_the_channel_does_not_stop_it(void **state)
                                           "01234567:99 t ",
                                           "01234567:99 t\n"};
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     for (size_t i = 0; i < sizeof garbage / sizeof *garbage; i++)
         said(asking, WORDS("PUBLISH", "t:{/a}", garbage[i]));
     publish("/a", "first");
@@ -104,8 +117,7 @@ static void a_late_message_of_an_old_epoch_does_not_stop_it(void **state)
     NEEDS_REDIS();
     char late[64];
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     publish("/a", "old");
     assert_string_equal(body(&one), "old");
     snprintf(late, sizeof late, "%s:50 t 0.0\nlate", epoch);
@@ -125,8 +137,7 @@ static void a_history_that_went_back_is_told(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     publish("/a", "1");
     publish("/a", "2");
     publish("/a", "3");
@@ -209,8 +220,7 @@ static void a_replay_larger_than_the_mark_comes_whole(void **state)
         snprintf(policy, sizeof policy, "on_overflow=%s", policies[i]);
         wsb_server_free(wsb);
         serve((const char *[]){"history=300", "high_water_mark=16KiB", policy, NULL});
-        come(&one, topic, "", 0);
-        assert_string_equal(recovered(&one), "true 0");
+        come_first(&one, topic);
         for (unsigned n = 1; n <= 200; n++) {
             snprintf(text, sizeof text, "%u%*s", n, 800, "");
             publish(topic, text);
@@ -230,12 +240,8 @@ static void who_is_overtaken_while_it_replays_is_told(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=300", "replay_rate=200/s", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
-    for (int i = 0; i < 300; i++)
-        wsb_server_publish(wsb, "/a", "old", 3);
-    for (int i = 0; i < 300; i++)
-        body(&one);
+    come_first(&one, "/a");
+    publish_old(300);
     redo(&two, "/a", 0);
     assert_string_equal(recovered(&two), "true 300");
     assert_string_equal(body(&two), "old");
@@ -253,8 +259,7 @@ static void a_replay_that_could_not_be_read_is_read_again(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     publish("/a", "1");
     publish("/a", "2");
     said(asking, WORDS("RENAME", "t:{/a}:log", "elsewhere"));
@@ -278,8 +283,7 @@ static void what_it_has_is_understood_or_refused(void **state)
                                         "%s?since=%s:18446744073709551615",
                                         "%s?since=x%s"};
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     publish("/a", "1");
     publish("/a", "2");
     body(&one);
@@ -319,8 +323,7 @@ static void who_is_ahead_of_the_server_goes_on(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     publish("/a", "1");
     body(&one);
     said(asking, WORDS("HSET", "t:{/a}:meta", "offset", "2")); /* it has not heard of this one yet */
@@ -338,8 +341,7 @@ static void answers_come_in_order(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=10", "max_message=16MiB", NULL});
-    come(&one, "/a?acks=1", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a?acks=1");
     kill(server.pid, SIGSTOP);
     say(&one, "one");
     say_too_much(&one);
@@ -364,8 +366,7 @@ static void what_waits_for_an_answer_is_bounded(void **state)
     char *text = mem_zero(SIZE);
     memset(text, 'x', SIZE);
     serve((const char *[]){"history=10", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
+    come_first(&one, "/a");
     said(asking, WORDS("CLIENT", "PAUSE", "3000", "ALL"));
     uint64_t unstored = count_of("relay_unstored");
     int taken = 0;
@@ -388,8 +389,7 @@ static void topics_may_have_odd_names(void **state)
     const char *names[] = {"/a}b", "/{}", "/}", "/{a}:meta", "/%00", "/%s%n", "//:log", longest};
     serve((const char *[]){"history=10", NULL});
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        come(&one, names[i], "", 0);
-        assert_string_equal(recovered(&one), "true 0");
+        come_first(&one, names[i]);
         publish(names[i], "1");
         assert_string_equal(body(&one), "1");
         leave(&one);
@@ -407,12 +407,8 @@ static void it_stops_while_it_replays(void **state)
     NEEDS_REDIS();
     bool done = false;
     serve((const char *[]){"history=300", "replay_rate=200/s", "evict_grace=200ms", NULL});
-    come(&one, "/a?acks=1", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
-    for (int i = 0; i < 300; i++)
-        wsb_server_publish(wsb, "/a", "old", 3);
-    for (int i = 0; i < 300; i++)
-        body(&one);
+    come_first(&one, "/a?acks=1");
+    publish_old(300);
     redo(&two, "/a", 0);
     assert_string_equal(recovered(&two), "true 300");
     say(&one, "mine");
@@ -431,12 +427,8 @@ static void who_waits_while_redis_goes_comes_in(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=300", "replay_rate=200/s", NULL});
-    come(&one, "/a", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
-    for (int i = 0; i < 300; i++)
-        wsb_server_publish(wsb, "/a", "old", 3);
-    for (int i = 0; i < 300; i++)
-        body(&one);
+    come_first(&one, "/a");
+    publish_old(300);
     redo(&two, "/a", 0);
     assert_string_equal(recovered(&two), "true 300");
     for (int i = 0; i < 256; i++)
@@ -458,12 +450,8 @@ static void it_ends_with_everything_under_way(void **state)
     (void)state;
     NEEDS_REDIS();
     serve((const char *[]){"history=300", "replay_rate=200/s", NULL});
-    come(&one, "/a?acks=1", "", 0);
-    assert_string_equal(recovered(&one), "true 0");
-    for (int i = 0; i < 300; i++)
-        wsb_server_publish(wsb, "/a", "old", 3);
-    for (int i = 0; i < 300; i++)
-        body(&one);
+    come_first(&one, "/a?acks=1");
+    publish_old(300);
     kill(server.pid, SIGSTOP);
     redo(&two, "/a", 0);
     say(&one, "mine");

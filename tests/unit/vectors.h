@@ -203,3 +203,32 @@ static inline void run_table(void **state)
     fclose(file);
     assert_int_equal(failures, 0);
 }
+
+/* What a program of tables is run with. */
+struct tables {
+    struct table *table;
+    size_t count, rows_min, deadlines_min;
+};
+
+/* Its state is a struct tables whose tables have been run. */
+static inline void the_table_is_whole(void **state)
+{
+    const struct tables *all = *state;
+    size_t rows = 0, deadlines = 0;
+    for (size_t i = 0; i < all->count; i++)
+        rows += all->table[i].rows, deadlines += all->table[i].deadlines;
+    print_message("# %zu rows, %zu with a deadline\n", rows, deadlines);
+    assert_true(rows >= all->rows_min && deadlines >= all->deadlines_min);
+}
+
+enum { TABLES_MAX = 16 };
+
+/* Runs every table as a test of its own, and counts the rows of all. The status to exit with. */
+static inline int run_tables(struct tables *all)
+{
+    struct CMUnitTest tests[TABLES_MAX + 1] = {0};
+    for (size_t i = 0; i < all->count; i++)
+        tests[i] = (struct CMUnitTest){all->table[i].file, run_table, NULL, NULL, &all->table[i]};
+    tests[all->count] = (struct CMUnitTest){"the_table_is_whole", the_table_is_whole, NULL, NULL, all};
+    return cmocka_run_group_tests(tests, NULL, NULL); /* what is left empty is no test */
+}

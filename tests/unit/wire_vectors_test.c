@@ -342,23 +342,8 @@ static struct table tables[] = {
     {"tests/vectors/deflate.txt", run_frames, 0, 0},
 };
 
-enum { TABLES = sizeof tables / sizeof tables[0] };
-
-static void the_table_is_whole(void **state)
-{
-    size_t rows = 0, deadlines = 0;
-    (void)state;
-    for (size_t i = 0; i < TABLES; i++)
-        rows += tables[i].rows, deadlines += tables[i].deadlines;
-    print_message("# %zu rows, %zu with a deadline\n", rows, deadlines);
-    assert_true(rows >= ROWS_MIN && deadlines >= DEADLINES_MIN);
-}
-
 int main(void)
 {
-    struct CMUnitTest tests[TABLES + 1];
-    for (size_t i = 0; i < TABLES; i++)
-        tests[i] = (struct CMUnitTest){tables[i].file, run_table, NULL, NULL, &tables[i]};
-    tests[TABLES] = (struct CMUnitTest)cmocka_unit_test(the_table_is_whole);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    struct tables all = {tables, sizeof tables / sizeof tables[0], ROWS_MIN, DEADLINES_MIN};
+    return run_tables(&all);
 }
