@@ -118,6 +118,18 @@ local function all_are_in(ctx)
   return true
 end
 
+-- No server is cut off from Redis, or reads what it missed: clients wait for theirs without a word.
+local function all_are_there(ctx)
+  for _, server in ipairs(ctx.servers) do
+    if server:counts().relay_behind > 0 then return false end
+  end
+  return true
+end
+
+local function all_is_well(ctx)
+  return all_are_in(ctx) and all_are_there(ctx)
+end
+
 -- Until every client is in, and nothing has come for a while: one that has not noticed yet that its server
 -- died is in as well, so they have to be in before and after.
 local function await_quiet(ctx)
@@ -127,13 +139,13 @@ local function await_quiet(ctx)
   ctx:say "waiting until all have caught up"
   local before
   repeat
-    if not ctx:wait(function() return all_are_in(ctx) end, ctx.opt.patience) then
+    if not ctx:wait(function() return all_is_well(ctx) end, ctx.opt.patience) then
       table.insert(ctx.doubts, "not all came back in the quiet at the end")
       return
     end
     before = received(ctx)
     ctx:sleep(CALM_S)
-  until received(ctx) == before and all_are_in(ctx)
+  until received(ctx) == before and all_is_well(ctx)
 end
 
 -- Ends the swarms, which makes their records whole, and judges these.

@@ -185,6 +185,15 @@ static void link_down(struct redis *r, bool slow, const char *format, ...)
         say_down(r, reason);
 }
 
+void redis_hurry(struct redis *r)
+{
+    if (r->state != REDIS_DOWN)
+        return;
+    uint64_t soon_ns = redis_backoff_ns(0, rng_unit(&r->rng));
+    if (ev_timer_remaining(loop_ev(r->loop), &r->timer) * NS_PER_S > (double)soon_ns)
+        set_timer(r, soon_ns);
+}
+
 /* ---- the greeting ---- */
 
 static void up_now(struct redis *r)

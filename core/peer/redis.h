@@ -78,6 +78,8 @@ uint64_t redis_down_ns(const struct redis *r);
 const char *redis_down_reason(const struct redis *r);
 /* What max_pending_bytes bounds. */
 size_t redis_pending_bytes(const struct redis *r);
+/* Somebody else has just found the server to be up: a link that is DOWN tries again within 100 ms. */
+void redis_hurry(struct redis *r);
 
 /* Called exactly once for each command that was taken, in their order. reply: the answer, valid in the call
  * and REDIS_REPLY_ERROR among others; NULL when the link was lost before it came, and then nobody knows

@@ -70,8 +70,12 @@ static void node_gone(struct redis_map *m, const struct redis_node *gone)
 
 static void link_up(void *owner, uint64_t down_ns)
 {
-    struct redis_cluster *c = of_node(owner);
+    const struct redis_node *n = owner;
+    struct redis_cluster *c = of_node(n);
     (void)down_ns;
+    redis_hurry(n->command); /* one link is of little use without the other */
+    if (n->subscriber != NULL)
+        redis_hurry(n->subscriber);
     c->map.stale = true;
     map_changed(&c->map);
 }

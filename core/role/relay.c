@@ -36,6 +36,7 @@ static struct relay_topic *topic_new(struct relay *r, struct slice name)
     t->name = (struct slice){t->text, name.size};
     t->relay = r;
     t->wanted_ns = t->since_ns = loop_now_ns(r->options.loop);
+    count_add(COUNT_relay_behind, 1);
     link_init(&t->waiting);
     link_init(&t->joined);
     link_init(&t->link);
@@ -53,6 +54,7 @@ static void topic_free(struct relay_topic *t)
 {
     struct origin *o;
     tdelete(t, &t->relay->topics, slice_order);
+    count_sub(COUNT_relay_behind, t->state != TOPIC_LIVE);
     link_remove(&t->link);
     while ((o = t->origins) != NULL) {
         t->origins = o->next;
@@ -78,6 +80,8 @@ struct relay_topic *relay_topic(struct relay *r, struct slice name)
 
 void relay_topic_enter(struct relay_topic *t, enum topic_state state)
 {
+    count_sub(COUNT_relay_behind, t->state != TOPIC_LIVE);
+    count_add(COUNT_relay_behind, state != TOPIC_LIVE);
     t->state = state;
     t->since_ns = loop_now_ns(t->relay->options.loop);
 }

@@ -154,6 +154,27 @@ static void a_wrong_password_is_a_reason_and_a_right_one_lets_in(void **state)
     redis_free(r);
 }
 
+/* It was put off by 2.5 s at least. */
+static void who_hears_that_it_is_up_hurries(void **state)
+{
+    (void)state;
+    NEEDS_REDIS();
+    struct redis *r = link_up(&other, false);
+    said(r, WORDS("CONFIG", "SET", "requirepass", "s3cret"));
+    struct redis_options o = options(&ear, false);
+    struct redis *late = redis_new(loop, &o);
+    WAIT(ear.downs == 1);
+    uint64_t put_off_ns = clock_now_ns();
+    said(r, WORDS("CONFIG", "SET", "requirepass", ""));
+    redis_hurry(late);
+    WAIT(ear.ups == 1);
+    assert_true(clock_now_ns() - put_off_ns < 2500 * NS_PER_MS);
+    redis_hurry(late);
+    assert_int_equal(redis_state(late), REDIS_UP);
+    redis_free(late);
+    redis_free(r);
+}
+
 static void a_database_that_is_not_there(void **state)
 {
     (void)state;
@@ -504,6 +525,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_unix_socket_and_the_database, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_wrong_password_is_a_reason_and_a_right_one_lets_in, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(who_hears_that_it_is_up_hurries, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_database_that_is_not_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_killed_subscriber_subscribes_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_unsubscribes_hears_no_more, set_up, tear_down),

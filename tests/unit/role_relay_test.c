@@ -433,9 +433,11 @@ static void who_waits_while_redis_goes_comes_in(void **state)
     assert_string_equal(recovered(&two), "true 300");
     for (int i = 0; i < 256; i++)
         assert_string_equal(body(&two), "old");
+    assert_int_equal(count_of("relay_behind"), 0);
     lab_kill(&server);
     redo(&three, "/a", 0);
-    recovered(&three);  /* that it cannot have what it missed */
+    recovered(&three); /* that it cannot have what it missed */
+    assert_int_equal(count_of("relay_behind"), 1);
     lab_start(&server); /* empty */
     WAIT_FOR(hear(&three), 10);
     publish("/a", "anew");
@@ -443,6 +445,7 @@ static void who_waits_while_redis_goes_comes_in(void **state)
         next(&three);
     while (strstr(two.text, "anew") == NULL)
         next(&two);
+    assert_int_equal(count_of("relay_behind"), 0);
 }
 
 static void it_ends_with_everything_under_way(void **state)
