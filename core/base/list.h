@@ -28,14 +28,20 @@ static inline void link_remove(struct link *l)
     link_init(l);
 }
 
-/* To the end of the list, out of any other it was in. */
-static inline void list_append(struct link *head, struct link *l)
+/* To the end of the list, for a link that is in none. */
+static inline void list_enter(struct link *head, struct link *l)
 {
-    link_remove(l);
     l->prev = head->prev;
     l->next = head;
     head->prev->next = l;
     head->prev = l;
+}
+
+/* The same out of any other it was in. */
+static inline void list_append(struct link *head, struct link *l)
+{
+    link_remove(l);
+    list_enter(head, l);
 }
 
 /* The first link, removed, or NULL. */

@@ -39,7 +39,7 @@ struct block {
     uint32_t used;
     uint32_t fresh;    /* index of the first that never was taken */
     uint32_t capacity; /* objects that fit */
-    _Alignas(16) uint8_t objects[];
+    _Alignas(64) uint8_t objects[]; /* at the start of a line of cache */
 };
 
 static struct block *block_of(void *object)

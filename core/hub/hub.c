@@ -24,6 +24,10 @@ struct hub {
     void *topics; /* tsearch(3) */
 };
 
+/* Members are asked for so many before they are handed the cast: there are more of them than the cache has
+ * room for. */
+enum { AHEAD = 4 };
+
 static struct topic *topic_find(const struct hub *h, struct slice name)
 {
     struct topic **found = tfind(&name, &h->topics, slice_order);
@@ -120,6 +124,8 @@ uint32_t hub_publish_to(struct hub *h, struct topic *t, struct cast *cast, const
     t->walks++;
     for (uint32_t i = 0; i < end; i++) {
         struct member *m = t->member[i];
+        if (i + AHEAD < end)
+            __builtin_prefetch(t->member[i + AHEAD]);
         if (!m || m == except)
             continue;
         m->deliver(m, cast);

@@ -260,9 +260,10 @@ void sock_memory(int fd, struct sock_memory *ret_memory)
     int out_queue = 0;
     uint32_t held[SK_MEMINFO_VARS] = {0};
     socklen_t size = sizeof(held);
-    if (ioctl(fd, SIOCOUTQ, &out_queue) < 0)
-        out_queue = 0;
     getsockopt(fd, SOL_SOCKET, SO_MEMINFO, held, &size);
+    /* Most have nothing there, and need not be asked how much. */
+    if (held[SK_MEMINFO_WMEM_QUEUED] > 0 && ioctl(fd, SIOCOUTQ, &out_queue) < 0)
+        out_queue = 0;
 
     ret_memory->out_queue = (uint64_t)out_queue;
     /* WMEM_ALLOC is left out: for TCP it counts clones on their way down, whose data is in WMEM_QUEUED. */

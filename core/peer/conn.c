@@ -38,9 +38,9 @@ struct conn_work *conn_work(struct conn *c)
     if (c->work != NULL)
         return c->work;
     struct conn_work *work = pool_take(&works);
-    memset(work, 0, offsetof(struct conn_work, out.few)); /* which are last */
-    work->conn = c;
+    *work = (struct conn_work){.conn = c};
     turn_init(&work->turn, on_turn_end);
+    work->turn.near = c;
     ledger_entry_init(&work->queued);
     return c->work = work;
 }

@@ -40,14 +40,16 @@ struct conn {
 /* There as long as bytes are queued, the end of the turn is waited for, a message has not come whole, or a
  * compression context has to be kept. From a pool: a broadcast gives every connection one for a moment. */
 struct conn_work {
-    struct conn *conn;
     struct turn turn;
     struct ledger_entry queued; /* for an owner that has a ledger */
-    struct incoming *incoming;  /* while a message is under way, else NULL */
-    struct inflater *inflater;  /* of the peer's messages, when they share a context; else NULL */
-    struct deflater *deflater;  /* of ours, likewise */
-    struct sendq out;
+    struct conn *conn;
+    struct sendq out;          /* what a delivery touches ends with its first few blobs: two lines of cache */
+    struct incoming *incoming; /* while a message is under way, else NULL */
+    struct inflater *inflater; /* of the peer's messages, when they share a context; else NULL */
+    struct deflater *deflater; /* of ours, likewise */
+    uint64_t unused;           /* to the end of a line */
 };
+_Static_assert(sizeof(struct conn_work) % 64 == 0, "each begins with a line of cache");
 
 /* Compressors that all connections of one process use, message by message: those of connections that keep no
  * context. Made when first asked for. */

@@ -26,23 +26,23 @@ enum { UNSHOWN_MAX_BYTES = 16 * 1024 * 1024 };
 /* Every byte counts ten thousand times: what a connection can do without is elsewhere. From a pool. */
 struct ws {
     struct conn conn;
-    struct member member;
-    struct link link; /* in shared->open or shared->closing */
-    struct address *address;
-    struct ws_extra *extra; /* NULL without a need */
+    uint8_t state; /* enum ws_state */
+    uint8_t input; /* enum ws_input */
+    bool may_publish : 1;
+    bool evicted : 1; /* closing because of the mark or the budget */
+    bool reset : 1;   /* to be closed with a reset */
+    bool slow : 1;
+    bool pinged : 1;        /* a ping is out since it was last heard */
     uint32_t heard;         /* tick when anything was last received */
+    struct ws_extra *extra; /* NULL without a need */
+    struct member member;   /* a delivery looks at nothing behind it */
+    struct link link;       /* in shared->open or shared->closing */
+    struct address *address;
     union {
         uint32_t spoke;   /* OPEN: tick when a message was last received */
         uint32_t closing; /* later: tick when CLOSING began */
     };
     uint32_t out_queue, kernel; /* of struct sock_memory, as last sampled */
-    uint8_t state;              /* enum ws_state */
-    uint8_t input;              /* enum ws_input */
-    bool may_publish : 1;
-    bool evicted : 1; /* closing because of the mark or the budget */
-    bool reset : 1;   /* to be closed with a reset */
-    bool slow : 1;
-    bool pinged : 1; /* a ping is out since it was last heard */
 };
 _Static_assert(sizeof(struct ws) <= 160, "with its place in the loop and in the topic, 200 bytes");
 
@@ -95,11 +95,12 @@ static void on_settled(struct turn *t)
     show_queues(LIST_OF(t, struct ws_shared, settled));
 }
 
-/* After some bytes have left. */
+/* After some bytes have left, or where nothing but the sum is to be put right. */
 static void account_less(struct ws *w)
 {
-    struct conn_work *work = conn_work(&w->conn);
-    ledger_update(&shared_of(w)->ledger, &work->queued, work->out.bytes);
+    struct conn_work *work = w->conn.work;
+    if (work != NULL)
+        ledger_update(&shared_of(w)->ledger, &work->queued, work->out.bytes);
 }
 
 static void account(struct ws *w)
@@ -233,8 +234,7 @@ static void rank(struct ws_shared *shared)
     ledger_rank(&shared->ledger);
     for (int i = 0; i < 2; i++)
         for (struct link *at = lists[i]->next; at != lists[i]; at = at->next)
-            if (conn_queued(&LIST_OF(at, struct ws, link)->conn) > 0)
-                account_less(LIST_OF(at, struct ws, link));
+            account_less(LIST_OF(at, struct ws, link));
 }
 
 /* A connection that is closing already has had its chance: if even its last frame is too much, it is reset.
