@@ -37,8 +37,8 @@ struct block {
     struct link link; /* in pool->open or pool->empty, in none when full */
     void *free;
     uint32_t used;
-    uint32_t fresh;    /* index of the first that never was taken */
-    uint32_t capacity; /* objects that fit */
+    uint32_t fresh;                 /* index of the first that never was taken */
+    uint32_t capacity;              /* objects that fit */
     _Alignas(64) uint8_t objects[]; /* at the start of a line of cache */
 };
 
