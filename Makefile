@@ -25,7 +25,7 @@ COMPILE = $(CC) $(DEFINES) -std=gnu11 $(WARN) -fPIC -fstack-protector-strong $(M
 LINK    = -pie -Wl,-z,relro,-z,now $(LDFLAGS)
 # Asked only when used: on a bare machine pkg-config arrives with `make demo`.
 LUA_CFLAGS  = $(shell $(PKG_CONFIG) --cflags lua5.4)
-ENGINE_LIBS = -lev $(shell $(PKG_CONFIG) --libs libssl libcrypto zlib hiredis) -lm
+ENGINE_LIBS = -lev $(shell $(PKG_CONFIG) --libs libssl libcrypto zlib hiredis liburing) -lm
 WSB_LIBS    = $(shell $(PKG_CONFIG) --libs lua5.4) $(ENGINE_LIBS)
 
 PROGRAM := $(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*.c core/bind/*.c))

@@ -1,6 +1,7 @@
 #include "net/joined.h"
 
 #include "base/bytes.h"
+#include "net/batch.h"
 
 #include <string.h>
 
@@ -38,6 +39,7 @@ static bool seen_before(struct blob *const *blob, uint32_t count)
 
 static void join(struct blob *const *blob, uint32_t count)
 {
+    batch_flush(); /* the bytes may be on their way */
     joined_forget();
     the.size = 0;
     for (; the.count < count && blob[the.count]->size <= BYTES_MAX - the.size; the.count++) {
@@ -47,7 +49,7 @@ static void join(struct blob *const *blob, uint32_t count)
     }
 }
 
-struct iovec joined_front(const struct sendq *q)
+struct iovec joined_front(const struct sendq *q, uint32_t *ret_blobs)
 {
     struct blob *const *blob = q->ring + q->first;
     uint32_t count = (uint32_t)least(least(q->count, q->capacity - q->first), BLOBS_MAX);
@@ -61,5 +63,6 @@ struct iovec joined_front(const struct sendq *q)
         if (the.count < 2)
             return (struct iovec){0};
     }
+    *ret_blobs = the.count;
     return (struct iovec){.iov_base = the.bytes + q->sent, .iov_len = the.size - q->sent};
 }

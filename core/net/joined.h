@@ -8,7 +8,8 @@
 #include "net/sendq.h"
 
 /* The bytes that the front of the queue has still to send, if the queues before this one had the same blobs
- * there; they are valid until the next call. Size 0: they had not. */
-struct iovec joined_front(const struct sendq *q);
+ * there, and of how many blobs they are; they are valid until the next call (net/batch sends before that).
+ * Size 0: they had not. */
+struct iovec joined_front(const struct sendq *q, uint32_t *ret_blobs);
 /* Gives back its references, so that the blobs can be freed: at the end of each turn. */
 void joined_forget(void);

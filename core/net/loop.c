@@ -28,8 +28,8 @@ static void fetch_ahead(const struct loop *l)
     __builtin_prefetch((const char *)l->due.next->next + 64);
     if (l->due.next == &l->border || l->due.next == &l->due)
         return;
-    __builtin_prefetch((const char *)next->near);
-    __builtin_prefetch((const char *)next->near + 64);
+    __builtin_prefetch(next->owner);
+    __builtin_prefetch((const char *)next->owner + 64);
 }
 
 static void run_round(struct loop *l)
@@ -110,7 +110,7 @@ void turn_init(struct turn *t, void (*run)(struct turn *))
 {
     link_init(&t->link);
     t->run = run;
-    t->near = NULL;
+    t->owner = NULL;
 }
 
 void loop_at_turn_end(struct loop *l, struct turn *t)

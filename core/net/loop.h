@@ -17,7 +17,7 @@ struct loop;
 struct turn {
     struct link link;
     void (*run)(struct turn *);
-    const void *near; /* what run will touch, fetched ahead of it; may be NULL */
+    void *owner; /* what run will touch, fetched ahead of it; may be NULL */
 };
 
 /* On an ev_loop of the caller's, which must outlive it. */

@@ -1,6 +1,7 @@
 #include "net/sendq.h"
 
 #include "base/bytes.h"
+#include "net/batch.h"
 
 #include <stdlib.h>
 
@@ -18,10 +19,10 @@ static struct blob **slot(const struct sendq *q, uint32_t position)
     return &q->ring[wrap(q, q->first + position)];
 }
 
-/* How many blobs have begun to leave: the first or none. */
+/* How many blobs have begun to leave. */
 static uint32_t begun(const struct sendq *q)
 {
-    return q->sent > 0;
+    return q->leaving > 0 ? q->leaving : q->sent > 0;
 }
 
 static void make_room(struct sendq *q)
@@ -73,8 +74,8 @@ void sendq_push_front(struct sendq *q, struct blob *blob)
     make_room(q);
     q->first = wrap(q, q->first - 1);
     q->count++;
-    if (begun(q))
-        *slot(q, 0) = *slot(q, 1);
+    for (uint32_t i = 0; i < begun(q); i++)
+        *slot(q, i) = *slot(q, i + 1);
     *slot(q, begun(q)) = blob;
     q->bytes += blob->size;
 }
@@ -105,6 +106,7 @@ int sendq_gather(const struct sendq *q, struct iovec *vector, int max_vectors, s
 uint32_t sendq_settle(struct sendq *q, size_t written)
 {
     uint32_t through = 0;
+    q->leaving = 0;
     q->bytes -= written;
     while (q->count > 0) {
         struct blob *blob = *slot(q, 0);
@@ -143,8 +145,8 @@ uint32_t sendq_drop_oldest(struct sendq *q, uint64_t at_least_bytes)
     }
     if (dropped == 0)
         return 0;
-    if (keep)
-        *slot(q, dropped) = *slot(q, 0);
+    for (uint32_t i = keep; i > 0; i--)
+        *slot(q, dropped + i - 1) = *slot(q, i - 1);
     q->first = wrap(q, q->first + dropped);
     q->count -= dropped;
     q->bytes -= freed;
@@ -189,6 +191,8 @@ struct blob *sendq_last_unstarted(const struct sendq *q)
 
 void sendq_free(struct sendq *q)
 {
+    if (q->leaving > 0)
+        batch_flush();
     for (uint32_t i = 0; i < q->count; i++)
         blob_unref(*slot(q, i));
     free_ring(q);

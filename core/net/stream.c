@@ -8,9 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static enum io failed(void)
+enum io stream_failure(int error)
 {
-    return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_FAILED;
+    return error == EAGAIN || error == EWOULDBLOCK ? IO_AGAIN : IO_FAILED;
 }
 
 int stream_secure(struct stream *s, struct tls_context *c)
@@ -48,7 +48,7 @@ enum io stream_read(struct stream *s, void *into, size_t size, size_t *ret_size)
         got = recv(s->fd, into, size, 0);
     while (got < 0 && errno == EINTR);
     if (got < 0)
-        return failed();
+        return stream_failure(errno);
     if (got == 0)
         return IO_CLOSED;
     *ret_size = (size_t)got;
@@ -71,7 +71,7 @@ enum io stream_write(struct stream *s, struct iovec piece, size_t *ret_size)
         put = send(s->fd, piece.iov_base, piece.iov_len, MSG_NOSIGNAL);
     while (put < 0 && errno == EINTR);
     if (put < 0)
-        return failed();
+        return stream_failure(errno);
     *ret_size = (size_t)put;
     return IO_DONE;
 }
@@ -90,7 +90,7 @@ enum io stream_writev(struct stream *s, const struct iovec *vector, int count, s
         put = sendmsg(s->fd, &message, MSG_NOSIGNAL);
     while (put < 0 && errno == EINTR);
     if (put < 0)
-        return failed();
+        return stream_failure(errno);
     *ret_size = (size_t)put;
     return IO_DONE;
 }

@@ -39,6 +39,8 @@ size_t stream_pending(const struct stream *s);
 /* Bytes that TLS has taken (they count as written) may still be here: see stream_unsent. */
 enum io stream_write(struct stream *s, struct iovec piece, size_t *ret_size);
 enum io stream_writev(struct stream *s, const struct iovec *vector, int count, size_t *ret_size);
+/* The outcome of a call on the descriptor that failed with this errno. */
+enum io stream_failure(int error);
 /* Whether bytes that count as written wait for the descriptor: call stream_writev again, if need be with
  * none, when it is writable. */
 bool stream_unsent(const struct stream *s);

@@ -4,6 +4,7 @@
 #include "base/count.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "net/batch.h"
 #include "net/joined.h"
 #include "net/sock.h"
 
@@ -29,7 +30,7 @@ static struct loop *loop_of(const struct conn *c)
 
 static void on_turn_end(struct turn *t)
 {
-    struct conn *c = LIST_OF(t, struct conn_work, turn)->conn;
+    struct conn *c = t->owner;
     owner_of(c)->turn_end(c);
 }
 
@@ -38,9 +39,9 @@ struct conn_work *conn_work(struct conn *c)
     if (c->work != NULL)
         return c->work;
     struct conn_work *work = pool_take(&works);
-    *work = (struct conn_work){.conn = c};
+    *work = (struct conn_work){0};
     turn_init(&work->turn, on_turn_end);
-    work->turn.near = c;
+    work->turn.owner = c;
     ledger_entry_init(&work->queued);
     return c->work = work;
 }
@@ -281,11 +282,48 @@ static __attribute__((noinline)) enum io write_many(struct conn *c, size_t *ret_
     return stream_writev(&c->stream, vector, count, ret_written);
 }
 
+/* The front of the queue where that is one piece of memory, else of size 0. */
+static struct iovec front_piece(const struct sendq *out, uint32_t *ret_blobs)
+{
+    *ret_blobs = 1;
+    return out->count == 1 ? sendq_front(out) : joined_front(out, ret_blobs);
+}
+
+/* Whether it leaves with those of others: its turn comes again when these have been noted as well. */
+static bool leave_together(struct conn *c)
+{
+    struct conn_work *work = c->work;
+    uint32_t blobs;
+    if (!owner_of(c)->batch || c->stream.tls != NULL || work->batched > 0)
+        return false;
+    struct iovec piece = front_piece(&work->out, &blobs);
+    if (piece.iov_len == 0)
+        return false;
+    work->batched = batch_send(c->stream.fd, piece, &work->outcome);
+    work->out.leaving = blobs;
+    conn_at_turn_end(c);
+    return true;
+}
+
+static enum io look_at_outcome(struct conn *c, size_t *ret_asked, size_t *ret_written)
+{
+    struct conn_work *work = c->work;
+    batch_flush();
+    *ret_asked = work->batched;
+    work->batched = work->out.leaving = 0;
+    if (work->outcome < 0)
+        return stream_failure(-work->outcome);
+    *ret_written = (size_t)work->outcome;
+    return IO_DONE;
+}
+
 /* ret_asked: what was to be written, all of the queue or a fair share. */
 static enum io write_front(struct conn *c, size_t *ret_asked, size_t *ret_written)
 {
-    const struct sendq *out = &c->work->out;
-    struct iovec piece = out->count == 1 ? sendq_front(out) : joined_front(out);
+    uint32_t blobs;
+    if (c->work->batched > 0)
+        return look_at_outcome(c, ret_asked, ret_written);
+    struct iovec piece = front_piece(&c->work->out, &blobs);
     if (piece.iov_len == 0)
         return write_many(c, ret_asked, ret_written);
     *ret_asked = piece.iov_len;
@@ -298,6 +336,8 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
     bool drained = conn_drained(c);
     *ret_frames = 0;
     *ret_bytes = 0;
+    if (!drained && leave_together(c))
+        return true;
     if (!drained) {
         struct sendq *out = conn_out(c);
         switch (write_front(c, &asked, &written)) {

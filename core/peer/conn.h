@@ -23,6 +23,7 @@ struct conn;
 struct conn_owner {
     struct loop *loop;
     void (*turn_end)(struct conn *); /* for those who asked, see conn_at_turn_end */
+    bool batch;                      /* plain sends leave together, by net/batch, which is open */
 };
 
 /* 80 bytes, of which libev has 48. */
@@ -40,14 +41,14 @@ struct conn {
 /* There as long as bytes are queued, the end of the turn is waited for, a message has not come whole, or a
  * compression context has to be kept. From a pool: a broadcast gives every connection one for a moment. */
 struct conn_work {
-    struct turn turn;
+    struct turn turn;           /* its owner is the connection */
     struct ledger_entry queued; /* for an owner that has a ledger */
-    struct conn *conn;
     struct sendq out;          /* what a delivery touches ends with its first few blobs: two lines of cache */
     struct incoming *incoming; /* while a message is under way, else NULL */
     struct inflater *inflater; /* of the peer's messages, when they share a context; else NULL */
     struct deflater *deflater; /* of ours, likewise */
-    uint64_t unused;           /* to the end of a line */
+    uint32_t batched;          /* bytes given to net/batch, whose outcome has not been looked at; 0: none */
+    int32_t outcome;
 };
 _Static_assert(sizeof(struct conn_work) % 64 == 0, "each begins with a line of cache");
 
@@ -124,8 +125,9 @@ int conn_take(struct conn *c, uint8_t *at, size_t size, const struct conn_limits
  * gains nothing. */
 void conn_push_urgent(struct conn *c, struct blob *frame);
 
-/* Writes what is queued, a fair share at most; waits for the descriptor if that was not all.
- * ret_frames: frames that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
+/* Writes what is queued, a fair share at most; waits for the descriptor if that was not all. With a batch it
+ * writes nothing yet, and turn_end comes again within this turn for what has become of it. ret_frames: frames
+ * that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes);
 
 /* Whether all that was written has left; TLS may hold a record back. */

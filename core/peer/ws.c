@@ -244,8 +244,8 @@ static void keep_budget(struct ws_shared *shared)
     if (shared->budget > 0 && !shared->ledger.ranked)
         rank(shared);
     while (shared->budget > 0 && shared->ledger.total > shared->budget) {
-        struct ws *largest =
-            from_conn(LIST_OF(ledger_largest(&shared->ledger), struct conn_work, queued)->conn);
+        const struct conn_work *most = LIST_OF(ledger_largest(&shared->ledger), struct conn_work, queued);
+        struct ws *largest = from_conn(most->turn.owner);
         if (largest->state == WS_OPEN)
             evict(largest, ERR_BUDGET);
         else

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "net/batch.h"
 #include "net/loop.h"
 #include "net/sock.h"
 #include "net/tls.h"
@@ -427,6 +428,21 @@ static void choose_feed_topic(struct server_config *c)
         c->feed_topic = (struct option_text){"/feed"};
 }
 
+static int prepare_batch(struct wsb_server *s, char *why, size_t why_size)
+{
+    s->shared.owner.batch = s->config.io_uring && batch_open() == 0;
+    if (s->shared.owner.batch == s->config.io_uring)
+        return 0;
+    snprintf(why, why_size, "io_uring: %s: leave the option out", strerror(errno));
+    return ERR_SYSTEM;
+}
+
+static void end_batch(const struct wsb_server *s)
+{
+    if (s->shared.owner.batch)
+        batch_close();
+}
+
 struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *settings, char *why,
                                   size_t why_size)
 {
@@ -451,6 +467,8 @@ struct wsb_server *wsb_server_new(struct ev_loop *loop, const char *const *setti
         snprintf(why, why_size, "timerfd_create: %s", strerror(errno));
         goto no_feed;
     }
+    if (prepare_batch(s, why, why_size) < 0)
+        goto no_door;
     if (prepare_relay(s, why, why_size) < 0 || prepare_sessions(s, why, why_size) < 0)
         goto no_door;
     int fd = listen_at(s, why, why_size);
@@ -479,6 +497,7 @@ no_door:
 no_feed:
     hub_free(s->hub);
     loop_free(s->loop);
+    end_batch(s);
     address_table_free(s->addresses);
     tls_context_free(s->tls);
     tls_context_free(s->redis_tls);
@@ -575,5 +594,6 @@ void wsb_server_free(struct wsb_server *s)
     tls_context_free(s->tls);
     tls_context_free(s->redis_tls);
     deflaters_free(&s->deflaters);
+    end_batch(s);
     free(s);
 }

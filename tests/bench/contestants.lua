@@ -87,8 +87,9 @@ local function outside(words, more)
 end
 
 -- Without its bound on those that are on their way in, which the others do not have.
-local function start_wsb(wish)
-  local options = { feed_size = wish.size, path = "/feed", deflate = wish.deflate, max_handshakes = "1M" }
+local function start_wsb(wish, io_uring)
+  local options = { feed_size = wish.size, path = "/feed", deflate = wish.deflate, max_handshakes = "1M",
+    io_uring = io_uring }
   if wish.tls then
     options.tls = "auto"
     options.tls_auto_key = wish.tls
@@ -105,6 +106,10 @@ local function start_wsb(wish)
   end
   function runs.close() own:close() end
   return runs
+end
+
+local function wsb(io_uring)
+  return function(wish) return start_wsb(wish, io_uring) end
 end
 
 local function needs(path, remedy)
@@ -140,8 +145,9 @@ contestants.all = {
     missing = needs(BUILT .. "/floor", "make bench builds it") },
   { name = "floor-uring", what = "one send a message, batched by io_uring", start = floor "uring",
     missing = needs_ring },
-  { name = "wsb", what = "wsb " .. core.version, start = start_wsb, missing = function() end, full = true,
+  { name = "wsb", what = "wsb " .. core.version, start = wsb(false), missing = function() end, full = true,
     tls = true, deflate = true },
+  { name = "wsb-uring", what = "the same with the option io_uring", start = wsb(true), missing = needs_ring },
   { name = "bun", what = "Bun.serve, server.publish (uWebSockets)",
     start = outside { BUN, PEERS .. "/bun.js" }, missing = needs(BUN, NPM),
     full = true, tls = true, deflate = true },

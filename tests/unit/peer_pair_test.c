@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/count.h"
 #include "base/err.h"
+#include "net/batch.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifndef BY_IO_URING /* peer_pair_uring_test.c sets it */
+#define BY_IO_URING false
+#endif
 
 enum { CLIENTS = 3, SIZE = 1000, FRAME = SIZE + 4, MARK = 16384 };
 
@@ -35,6 +40,7 @@ static struct peer {
     bool opened, ended, was_open;
     int code;
     uint64_t messages, bytes;
+    uint64_t firsts; /* messages that say so */
     char last[32];
 } peer[CLIENTS];
 
@@ -88,6 +94,7 @@ static void on_message(struct client *c, const struct message *m)
     struct peer *p = peer_of(c);
     p->messages++;
     p->bytes += m->size;
+    p->firsts += m->size == SIZE && memcmp(m->at, "firstx", 6) == 0;
     snprintf(p->last, sizeof p->last, "%.*s", (int)(m->size < 20 ? m->size : 20), (const char *)m->at);
 }
 
@@ -133,6 +140,7 @@ static int set_up(void **state)
     hub = hub_new();
     rng_seed(&rng, 1);
     ws_shared_init(&ws, loop, hub);
+    ws.owner.batch = BY_IO_URING && batch_open() == 0;
     ws.message = from_client;
     ws.limits.max_message = 1 << 20;
     ws.message_timeout_ns = 100 * NS_PER_S;
@@ -161,6 +169,8 @@ static int tear_down(void **state)
     door_free(door);
     ws_reset_all(&ws);
     loop_free(loop);
+    if (ws.owner.batch)
+        batch_close();
     hub_free(hub);
     address_table_free(ws.addresses);
     ev_timer_stop(ev, &ticker);
@@ -191,8 +201,8 @@ static void connect_all(void)
     WAIT_FOR(count_get(COUNT_connections_open) == CLIENTS);
 }
 
-/* One message to every subscriber of the topic; whoever reads has it when this returns. */
-static void publish_to(const char *topic, const char *text)
+/* One message to every subscriber of the topic, at the end of this turn. */
+static void cast_to(const char *topic, const char *text)
 {
     char payload[SIZE];
     memset(payload, 'x', sizeof payload);
@@ -204,6 +214,12 @@ static void publish_to(const char *topic, const char *text)
                         .encode = encode};
     hub_publish(hub, (struct slice){topic, strlen(topic)}, &cast, NULL);
     cast_done(&cast);
+}
+
+/* Whoever reads has it when this returns. */
+static void publish_to(const char *topic, const char *text)
+{
+    cast_to(topic, text);
     ev_run(ev, EVRUN_NOWAIT);
 }
 
@@ -387,6 +403,76 @@ static void every_policy_stays_under_the_mark(void **state)
     assert_int_equal(count_get(COUNT_connections_open), CLIENTS);
 }
 
+static void cast_many(struct turn *t)
+{
+    (void)t;
+    for (int i = 0; i < 20; i++)
+        cast_to("/t", "m");
+}
+
+static void reset_all(struct turn *t)
+{
+    (void)t;
+    ws_reset_all(&ws);
+}
+
+/* Something runs when the flushes of a turn have begun and before they are through. */
+static void publish_and(void (*run)(struct turn *))
+{
+    struct turn t;
+    turn_init(&t, run);
+    cast_to("/t", "first");
+    loop_at_turn_end(loop, &t);
+    ev_run(ev, EVRUN_NOWAIT);
+}
+
+static void what_is_leaving_is_not_dropped(void **state)
+{
+    (void)state;
+    static const enum overflow policies[] = {OVERFLOW_DROP_NEWEST, OVERFLOW_DROP_OLDEST, OVERFLOW_CONFLATE};
+    connect_all();
+    for (int i = 0; i < 3; i++) {
+        ws.overflow.policy = (struct policy){3 * FRAME, policies[i]};
+        peer[0].firsts = 0;
+        publish_and(cast_many);
+        publish_to("/t", "last");
+        WAIT_FOR(strncmp(peer[0].last, "lastx", 5) == 0);
+        assert_int_equal(peer[0].firsts, 1);
+    }
+    assert_true(count_get(COUNT_deliveries_dropped) > 0);
+}
+
+static void who_is_evicted_while_it_is_sent_to_gets_whole_messages(void **state)
+{
+    (void)state;
+    connect_all();
+    ws.overflow.policy = (struct policy){3 * FRAME, OVERFLOW_CLOSE};
+    publish_and(cast_many);
+    WAIT_FOR(peer[0].ended && peer[1].ended && peer[2].ended);
+    assert_int_equal(peer[0].code, 1013);
+    assert_int_equal(peer[0].firsts, 1);
+    assert_int_equal(peer[0].bytes, peer[0].messages * SIZE);
+}
+
+static void the_budget_is_kept_while_they_are_sent_to(void **state)
+{
+    (void)state;
+    connect_all();
+    ws.budget = 4 * FRAME;
+    publish_and(cast_many);
+    assert_true(count_get(COUNT_evictions_budget) > 0 && ws.ledger.total <= ws.budget);
+    WAIT_FOR(ws_none_left(&ws) || peer[0].ended);
+}
+
+static void all_are_reset_while_they_are_sent_to(void **state)
+{
+    (void)state;
+    connect_all();
+    publish_and(reset_all);
+    WAIT_FOR(peer[0].ended && peer[1].ended && peer[2].ended);
+    assert_int_equal(peer[0].code, 1006);
+}
+
 static void the_budget_takes_the_largest_first(void **state)
 {
     (void)state;
@@ -475,6 +561,12 @@ static void visitors_past_their_deadline_are_dropped(void **state)
     close(fd);
 }
 
+static void io_uring_is_not_to_be_had(void **state)
+{
+    (void)state;
+    skip();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -491,11 +583,18 @@ int main(void)
         TEST(eviction_has_two_phases),
         TEST(after_the_grace_it_is_reset),
         TEST(every_policy_stays_under_the_mark),
+        TEST(what_is_leaving_is_not_dropped),
+        TEST(who_is_evicted_while_it_is_sent_to_gets_whole_messages),
+        TEST(the_budget_is_kept_while_they_are_sent_to),
+        TEST(all_are_reset_while_they_are_sent_to),
         TEST(the_budget_takes_the_largest_first),
         TEST(a_budget_too_small_for_the_last_frame_resets),
         TEST(a_slow_one_is_counted_until_it_catches_up),
         TEST(an_unanswered_ping_ends_in_3008),
         TEST(visitors_past_their_deadline_are_dropped),
     };
+    const struct CMUnitTest refused[] = {cmocka_unit_test(io_uring_is_not_to_be_had)};
+    if (BY_IO_URING && batch_open() < 0)
+        return cmocka_run_group_tests(refused, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
