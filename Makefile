@@ -33,7 +33,7 @@ ENGINE  := $(filter-out $(PROGRAM),$(patsubst %.c,$(BUILD)/%.o,$(wildcard core/*
 UNIT    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/unit/*_test.c))
 PEERS   := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/peers/echo_*.c))
 FUZZ    := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/fuzz/*$(T)*.c))
-BENCH   := $(addprefix $(BUILD)/bench/,floor lws hotpath)
+BENCH   := $(addprefix $(BUILD)/bench/,floor lws sink hotpath)
 C_FILES := $(wildcard core/*.[ch] core/*/*.[ch] \
              $(patsubst %,tests/%/*.[ch],unit fuzz peers embed bench bench/*))
 TIDY    := $(patsubst %,$(BUILD)/tidy/%,$(filter %.c,$(C_FILES)))
@@ -69,6 +69,7 @@ $(BENCH): $(BUILD)/engine.a
 $(BUILD)/bench/floor: $(addprefix tests/bench/,floor.c ring.c beat.c)
 $(BUILD)/bench/lws: $(addprefix tests/bench/,peers/lws.c beat.c)
 $(BUILD)/bench/hotpath: tests/bench/instructions/hotpath.c
+$(BUILD)/bench/sink: tests/bench/sink.c
 
 # Rewritten only when their text changes, so that another compiler or commit rebuilds what depends on it.
 $(BUILD)/flags: TEXT = $(COMPILE) $(LTO)

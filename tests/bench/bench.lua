@@ -17,6 +17,7 @@ local LOADS = {
   { key = "200", n = 200, rate = 50, size = 128, title = "200 subscribers, 50/s of 128 B" },
 }
 local IDLE = 10000
+local CLIMB_S = 30
 local KEEPS_UP, NOT_JOINED = 0.97, 0.97
 local ALL_RESUMED, SOME_RESUMED = 0.9, 0.3
 local QUICK = "floor,wsb,ws" -- whom a quick run compares
@@ -109,11 +110,11 @@ end
 function Bench:saturation(contestant, round)
   local cpu = (self.values[contestant.name]["cpu_" .. LOADS[1].key] or {})[round]
   if not cpu then return end
-  local f = self:try(contestant, "saturation", figures.saturation, LOADS[1], cpu, 15)
+  local f = self:try(contestant, "saturation", figures.saturation, LOADS[1], cpu, CLIMB_S)
   if not f.saturation then return end
   self:keep(contestant, "saturation", round, f.saturation)
-  if f.limit == "swarm" then
-    self:note("%s: at its saturation the swarm's core was busy, not only the server's: it may do more",
+  if f.limit == "readers" then
+    self:note("%s: at its saturation the readers' core was busy, not only the server's: it may do more",
       contestant.name)
   end
   if f.saturation == 0 then return end

@@ -5,16 +5,14 @@ local contestants = require "contestants"
 local core = require "wsb.core"
 local errors = require "wsb.base.errors"
 local meter = require "meter"
+local saturation = require "saturation"
 local task = require "wsb.base.task"
 
 local figures = {}
 
 local FEED = 0 -- the publisher that a server's own feed is stamped with
 local WARM_S = 0.7
-local PROMPT_S = 1      -- lag p99 of a server that keeps up
-local DELIVERED = 0.99  -- what it delivers of what is due
 local CONNECT_RATE, TLS_CONNECT_RATE, RESUME_RATE = 4000, 1200, 300
-local SWARM_BUSY = 0.95 -- of its core: what is measured then is the swarm
 
 local function connect(runs, n, options)
   local values = { url = runs.url, counted_publisher = FEED, connect_rate = CONNECT_RATE, tls_verify = false,
@@ -93,48 +91,16 @@ function figures.load(contestant, load, seconds)
   end)
 end
 
--- Whether the server keeps up with its rate, looked at from the same moment up to three times: where a window
--- ends within a burst, some of it is missing.
-local function keeps_up(runs, group, n)
-  task.sleep(0.3)
-  local before, last = look(runs, group), nil
-  for _ = 1, 3 do
-    task.sleep(0.5)
-    last = between(before, look(runs, group), runs.rate * n)
-    if last.delivered >= DELIVERED and last.lag_p99 <= PROMPT_S then return true, last end
-  end
-  return false, last
-end
-
--- Raises the rate until the server does not keep up, faster where it has much time left.
-local function climb(runs, group, n, seconds)
-  local best, stop_at, last = 0, core.now() + seconds, nil
-  while runs.alive() and core.now() < stop_at do
-    local good
-    good, last = keeps_up(runs, group, n)
-    if not good then break end
-    best = math.max(best, last.rate)
-    for _ = 1, last.server_busy < 0.4 and 4 or last.server_busy < 0.7 and 2 or 1 do
-      runs.step()
-      task.sleep(0.02)
-    end
-  end
-  return { saturation = best, limit = last and last.swarm_busy > SWARM_BUSY and "swarm" or "server" }
-end
-
 ---The most deliveries a second with which the server keeps up.
 ---@param cpu_us number  what a delivery costs at an easy rate
 ---@async
 function figures.saturation(contestant, load, cpu_us, seconds)
-  local result
-  for _, share in ipairs { 0.3, 0.08 } do
-    local wish = { rate = share * 1e6 / cpu_us / load.n, size = load.size }
-    result = with(contestant, wish, load.n, function(runs, group)
-      return climb(runs, group, load.n, seconds)
-    end)
-    if result.saturation > 0 then break end
-  end
-  return result
+  return saturation(contestant, { n = load.n, size = load.size, cpu_us = cpu_us }, seconds, function(runs, n)
+    local group = connect(runs, n)
+    group:connect()
+    group:start()
+    return group, function() return swarm_cpu(group) end
+  end)
 end
 
 ---Memory of an idle connection, in bytes.
