@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -103,6 +104,21 @@ static int protected_main(lua_State *L)
     return 1;
 }
 
+/* Lua's own seed is the time in seconds and addresses, which are the same in each process under
+ * AddressSanitizer: two that start together would choose the same ports. */
+static void seed_random(lua_State *L)
+{
+    lua_Integer seed[2] = {0, 0};
+    if (getrandom(seed, sizeof seed, 0) != sizeof seed)
+        return;
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "randomseed");
+    lua_pushinteger(L, seed[0]);
+    lua_pushinteger(L, seed[1]);
+    lua_call(L, 2, 0);
+    lua_pop(L, 1);
+}
+
 static int controller_main(char **argv)
 {
     char home[PATH_MAX];
@@ -115,6 +131,7 @@ static int controller_main(char **argv)
     if (L == NULL)
         return EXIT_SOFTWARE;
     luaL_openlibs(L);
+    seed_random(L);
     set_search_path(L, home);
     lua_pushcfunction(L, with_traceback);
     lua_pushcfunction(L, protected_main);

@@ -117,6 +117,8 @@ void conn_open(struct conn *c, struct conn_owner *owner, struct stream stream, b
     *c = (struct conn){.stream = stream, .server = server, .reading = true};
     ev_io_init(&c->io, ready, stream.fd, EV_READ | (stream_unsent(&stream) ? EV_WRITE : 0));
     c->io.data = owner;
+    if (server)
+        c->io.events &= ~EV__IOFDSET; /* libev has watched it for the door: no epoll_ctl to add it again */
     ev_io_start(loop_ev(owner->loop), &c->io);
     read_ahead(c);
 }
