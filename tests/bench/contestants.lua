@@ -41,6 +41,7 @@ contestants.server_cpu, contestants.load_cpus = "0", "1"
 ---@field missing fun(): string?   why it cannot be had
 ---@field tls boolean?
 ---@field deflate boolean?
+---@field aside boolean?           only when it is named
 ---@field full boolean?            also in what is not about messages: handshakes, memory
 
 -- The URL that is printed; a second number is the pid to measure, where it is not that of the command.
@@ -145,6 +146,12 @@ contestants.all = {
     missing = needs(BUILT .. "/floor", "make bench builds it") },
   { name = "floor-uring", what = "one send a message, batched by io_uring", start = floor "uring",
     missing = needs_ring },
+  { name = "floor-zerocopy", what = "as floor, with MSG_ZEROCOPY", start = floor "zerocopy", aside = true,
+    missing = needs(BUILT .. "/floor", "make bench builds it") },
+  { name = "floor-busy", what = "as floor, with SO_BUSY_POLL", start = floor "busy", aside = true,
+    missing = needs(BUILT .. "/floor", "make bench builds it") },
+  { name = "floor-tee", what = "from a pipe by tee and splice", start = floor "tee", aside = true,
+    missing = needs(BUILT .. "/floor", "make bench builds it") },
   { name = "wsb", what = "wsb " .. core.version, start = wsb(false), missing = function() end, full = true,
     tls = true, deflate = true },
   { name = "wsb-uring", what = "the same with the option io_uring", start = wsb(true), missing = needs_ring },
@@ -169,7 +176,7 @@ contestants.all = {
 function contestants.choose(names)
   local present, missing = {}, {}
   for _, one in ipairs(contestants.all) do
-    if names == "all" or ("," .. names .. ","):find("," .. one.name .. ",", 1, true) then
+    if names == "all" and not one.aside or ("," .. names .. ","):find("," .. one.name .. ",", 1, true) then
       local why = one.missing()
       if why then
         missing[#missing + 1] = { name = one.name, why = why }

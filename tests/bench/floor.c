@@ -1,10 +1,9 @@
 /* What the socket calls themselves cost: a broadcast that does nothing else.
  *
- *     floor PORT RATE SIZE [send|joined|uring]
+ *     floor PORT RATE SIZE [WAY]
  *
- * send: one send() for each message and subscriber. joined: all messages that are due leave in one send() a
- * subscriber. uring: as send, many sends a system call. It reads nothing but the upgrade, and what a socket
- * does not take is left out (never within a frame). */
+ * The ways to send are the table `ways`; the first when none is named. It reads nothing but the upgrade, and
+ * what a socket does not take is left out (never within a frame). */
 #include "beat.h"
 #include "ring.h"
 
@@ -14,6 +13,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/errqueue.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, JOINED_MAX = 64, HEAD_MAX = 4096 };
+enum { EVENTS = 256, JOINED_MAX = 64, HEAD_MAX = 4096, BUSY_POLL_US = 50, PIPE_SIZE = 1 << 20 };
 
 struct subscriber {
     int fd;
@@ -31,14 +32,28 @@ struct subscriber {
     uint8_t *rest;
 };
 
+/* A way to send. What is NULL or 0 is not needed. */
+struct way {
+    const char *name;
+    bool joined; /* all that is due leaves in one piece */
+    bool lends;  /* the kernel reads the bytes after the call, and says on the error queue when it has */
+    int option, value;  /* of SOL_SOCKET, for each subscriber */
+    bool (*have)(void); /* false: not on this kernel, and why has been printed */
+    void (*begin)(struct slice out);
+    void (*transmit)(struct subscriber *s, struct slice out);
+    void (*end)(void);
+};
+
 static struct {
-    enum mode { SEND, JOINED, URING } mode;
+    const struct way *way;
     int epoll_fd, listen_fd;
     struct beat beat;
     struct ring *ring;
     struct subscriber **all; /* those that are open */
     uint32_t count, capacity;
-    struct slice out; /* what ring_submit is sending */
+    struct slice out;         /* what is being sent */
+    uint32_t noted;           /* sends in the ring */
+    int original[2], copy[2]; /* pipes: the message, and what is on its way to a socket */
 } the;
 
 static void watch(int fd, void *owner)
@@ -67,6 +82,11 @@ static void accept_all(void)
     int fd;
     while ((fd = accept4(the.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        if (the.way->option != 0 &&
+            setsockopt(fd, SOL_SOCKET, the.way->option, &the.way->value, sizeof the.way->value) < 0) {
+            perror("setsockopt");
+            exit(1);
+        }
         struct subscriber *s = mem_zero(sizeof *s);
         s->fd = fd;
         watch(fd, s);
@@ -137,45 +157,146 @@ static bool send_rest(struct subscriber *s)
     return s->rest_size == 0;
 }
 
+/* What the kernel says of bytes that it was lent: a range of sends a message. */
+static void read_notices(const struct subscriber *s)
+{
+    char notice[CMSG_SPACE(sizeof(struct sock_extended_err)) + CMSG_SPACE(sizeof(struct sockaddr_in))];
+    struct msghdr message = {.msg_control = notice, .msg_controllen = sizeof notice};
+    while (recvmsg(s->fd, &message, MSG_ERRQUEUE) >= 0)
+        message.msg_controllen = sizeof notice;
+}
+
+static void send_plain(struct subscriber *s, struct slice out)
+{
+    ssize_t sent = send(s->fd, out.at, out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent != (ssize_t)out.size)
+        keep_rest(s, sent);
+}
+
+/* A copy where the process may not pin more, or has too many notices waiting. */
+static void send_lent(struct subscriber *s, struct slice out)
+{
+    ssize_t sent = send(s->fd, out.at, out.size, MSG_ZEROCOPY | MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == ENOBUFS)
+        send_plain(s, out);
+    else if (sent != (ssize_t)out.size)
+        keep_rest(s, sent);
+}
+
+static bool tee_have(void)
+{
+    static const int flags = O_CLOEXEC | O_NONBLOCK;
+    bool done = pipe2(the.original, flags) == 0 && pipe2(the.copy, flags) == 0 &&
+                fcntl(the.original[1], F_SETPIPE_SZ, PIPE_SIZE) > 0 &&
+                fcntl(the.copy[1], F_SETPIPE_SZ, PIPE_SIZE) > 0;
+    if (!done)
+        perror("pipes not available");
+    return done;
+}
+
+static void empty_pipe(int fd)
+{
+    static char nobody[HEAD_MAX];
+    while (read(fd, nobody, sizeof nobody) > 0) {
+    }
+}
+
+/* The pages of the pipe are its own: nothing is written over while a socket still holds them. */
+static void tee_begin(struct slice out)
+{
+    if (write(the.original[1], out.at, out.size) == (ssize_t)out.size)
+        return;
+    perror("a pipe does not hold the message");
+    exit(1);
+}
+
+static void send_tee(struct subscriber *s, struct slice out)
+{
+    tee(the.original[0], the.copy[1], out.size, SPLICE_F_NONBLOCK);
+    ssize_t sent = splice(the.copy[0], NULL, s->fd, NULL, out.size, SPLICE_F_NONBLOCK);
+    if (sent == (ssize_t)out.size)
+        return;
+    empty_pipe(the.copy[0]);
+    keep_rest(s, sent);
+}
+
+static void tee_end(void)
+{
+    empty_pipe(the.original[0]);
+}
+
+static bool ring_have(void)
+{
+    the.ring = ring_new();
+    if (the.ring == NULL)
+        perror("io_uring not available");
+    return the.ring != NULL;
+}
+
 static void on_sent(void *owner, int sent)
 {
     keep_rest(owner, sent);
 }
 
+static void ring_end(void)
+{
+    ring_submit(the.ring, on_sent);
+    the.noted = 0;
+}
+
+static void send_noted(struct subscriber *s, struct slice out)
+{
+    ring_send(the.ring, s->fd, out.at, out.size, s);
+    if (++the.noted == RING_ENTRIES)
+        ring_end();
+}
+
+static const struct way ways[] = {
+    /* one send() for each message and subscriber */
+    {.name = "send", .transmit = send_plain},
+    /* all messages that are due in one send() a subscriber */
+    {.name = "joined", .joined = true, .transmit = send_plain},
+    /* as send, many sends a system call */
+    {.name = "uring", .have = ring_have, .transmit = send_noted, .end = ring_end},
+    /* MSG_ZEROCOPY; on loopback the kernel copies all the same */
+    {.name = "zerocopy", .lends = true, .option = SO_ZEROCOPY, .value = 1, .transmit = send_lent},
+    /* SO_BUSY_POLL; loopback has no receive queue to spin in */
+    {.name = "busy", .option = SO_BUSY_POLL, .value = BUSY_POLL_US, .transmit = send_plain},
+    /* tee() of a pipe that holds the message, splice() to the socket: two calls, but no copy */
+    {.name = "tee", .have = tee_have, .begin = tee_begin, .transmit = send_tee, .end = tee_end},
+};
+
 static void broadcast(struct slice out)
 {
     the.out = out;
-    for (uint32_t i = 0, noted = 0; i < the.count; i++) {
-        struct subscriber *s = the.all[i];
-        if (s->rest_size > 0 && !send_rest(s))
-            continue;
-        if (the.mode == URING) {
-            ring_send(the.ring, s->fd, out.at, out.size, s);
-            if (++noted % RING_ENTRIES == 0)
-                ring_submit(the.ring, on_sent);
-            continue;
-        }
-        ssize_t sent = send(s->fd, out.at, out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent != (ssize_t)out.size)
-            keep_rest(s, sent);
-    }
-    if (the.mode == URING)
-        ring_submit(the.ring, on_sent);
+    if (the.way->begin != NULL)
+        the.way->begin(out);
+    for (uint32_t i = 0; i < the.count; i++)
+        if (the.all[i]->rest_size == 0 || send_rest(the.all[i]))
+            the.way->transmit(the.all[i], out);
+    if (the.way->end != NULL)
+        the.way->end();
 }
 
 static void publish_due(void)
 {
-    static uint8_t *bytes;
+    static uint8_t *room;
     struct frame_head head = {.fin = true, .opcode = FRAME_TEXT, .length = the.beat.size};
     uint8_t head_bytes[FRAME_HEAD_MAX];
     size_t head_size = frame_write(&head, head_bytes), frame = head_size + the.beat.size, used = 0;
-    if (bytes == NULL)
-        bytes = mem_alloc(frame * JOINED_MAX);
+    if (room == NULL)
+        room = mem_alloc(frame * JOINED_MAX);
+    /* What is lent is written over JOINED_MAX messages later, read or not: figures only. */
+    uint8_t *bytes = room;
     /* Not for ever: who wants to come in or leave waits meanwhile. */
-    for (int n = 0; n < JOINED_MAX && beat_due(&the.beat, bytes + used + head_size); n++) {
+    for (int n = 0; n < JOINED_MAX; n++) {
+        if (the.way->lends)
+            bytes = room + the.beat.sequence % JOINED_MAX * frame;
+        if (!beat_due(&the.beat, bytes + used + head_size))
+            break;
         memcpy(bytes + used, head_bytes, head_size);
         used += frame;
-        if (the.mode == JOINED)
+        if (the.way->joined)
             continue;
         broadcast((struct slice){(const char *)bytes, used});
         used = 0;
@@ -184,17 +305,22 @@ static void publish_due(void)
         broadcast((struct slice){(const char *)bytes, used});
 }
 
-static bool read_mode(const char *word)
+static bool read_way(const char *word)
 {
-    if (word == NULL || strcmp(word, "send") == 0)
-        return true;
-    the.mode = strcmp(word, "joined") == 0 ? JOINED : URING;
-    if (the.mode == JOINED || strcmp(word, "uring") != 0)
-        return the.mode == JOINED;
-    the.ring = ring_new();
-    if (the.ring == NULL)
-        perror("io_uring not available");
-    return the.ring != NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (word == NULL || strcmp(word, ways[i].name) == 0) {
+            the.way = &ways[i];
+            return the.way->have == NULL || the.way->have();
+        }
+    return false;
+}
+
+static void on_subscriber(struct subscriber *s, uint32_t events)
+{
+    if ((events & EPOLLERR) != 0 && the.way->lends)
+        read_notices(s);
+    if ((events & (EPOLLIN | EPOLLHUP)) != 0)
+        read_from(s);
 }
 
 static void turn(void)
@@ -207,13 +333,13 @@ static void turn(void)
         else if (events[i].data.ptr == &the.beat)
             publish_due();
         else
-            read_from(events[i].data.ptr);
+            on_subscriber(events[i].data.ptr, events[i].events);
 }
 
 int main(int count, char **words)
 {
     uint16_t port;
-    if (!beat_read(words, &port, &the.beat) || !read_mode(count > 4 ? words[4] : NULL))
+    if (!read_way(count > 4 ? words[4] : NULL) || !beat_read(words, &port, &the.beat))
         return 64;
     the.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     port = listen_on(port);
