@@ -66,7 +66,7 @@ $(BENCH): $(BUILD)/engine.a
 	@mkdir -p $(@D)
 	$(say) $(COMPILE) -MMD -MP -MF $@.d -MT $@ $(LINK) -o $@ $(filter %.c,$^) $< $(PEER_LIBS) \
 	  $(ENGINE_LIBS)
-$(BUILD)/bench/floor: $(addprefix tests/bench/,floor.c ring.c beat.c)
+$(BUILD)/bench/floor: $(addprefix tests/bench/,floor.c beat.c)
 $(BUILD)/bench/lws: $(addprefix tests/bench/,peers/lws.c beat.c)
 $(BUILD)/bench/hotpath: tests/bench/instructions/hotpath.c
 $(BUILD)/bench/sink: tests/bench/sink.c

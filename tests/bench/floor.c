@@ -5,9 +5,9 @@
  * The ways to send are the table `ways`; the first when none is named. It reads nothing but the upgrade, and
  * what a socket does not take is left out (never within a frame). */
 #include "beat.h"
-#include "ring.h"
 
 #include "base/buf.h"
+#include "net/batch.h"
 #include "wire/frame.h"
 #include "wire/upgrade.h"
 
@@ -28,6 +28,7 @@ struct subscriber {
     int fd;
     bool open; /* has been upgraded */
     uint32_t index;
+    int32_t sent;     /* by the ring */
     size_t rest_size; /* of a frame that has left in part */
     uint8_t *rest;
 };
@@ -48,11 +49,9 @@ static struct {
     const struct way *way;
     int epoll_fd, listen_fd;
     struct beat beat;
-    struct ring *ring;
     struct subscriber **all; /* those that are open */
     uint32_t count, capacity;
     struct slice out;         /* what is being sent */
-    uint32_t noted;           /* sends in the ring */
     int original[2], copy[2]; /* pipes: the message, and what is on its way to a socket */
 } the;
 
@@ -227,28 +226,24 @@ static void tee_end(void)
 
 static bool ring_have(void)
 {
-    the.ring = ring_new();
-    if (the.ring == NULL)
-        perror("io_uring not available");
-    return the.ring != NULL;
-}
-
-static void on_sent(void *owner, int sent)
-{
-    keep_rest(owner, sent);
-}
-
-static void ring_end(void)
-{
-    ring_submit(the.ring, on_sent);
-    the.noted = 0;
+    if (batch_open() == 0)
+        return true;
+    perror("io_uring not available");
+    return false;
 }
 
 static void send_noted(struct subscriber *s, struct slice out)
 {
-    ring_send(the.ring, s->fd, out.at, out.size, s);
-    if (++the.noted == RING_ENTRIES)
-        ring_end();
+    batch_send(s->fd, (struct iovec){(void *)(uintptr_t)out.at, out.size}, &s->sent);
+}
+
+static void ring_end(void)
+{
+    batch_flush();
+    for (uint32_t i = 0; i < the.count; i++) {
+        keep_rest(the.all[i], the.all[i]->sent);
+        the.all[i]->sent = 0; /* the next time it may be left out */
+    }
 }
 
 static const struct way ways[] = {
