@@ -1,6 +1,7 @@
 #include "base/blob.h"
 
 #include "base/bytes.h"
+#include "base/count.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct blob *blob_copy(const struct blob *blob)
 {
     struct blob *copy = blob_new(blob->size, blob->born_ns, blob->key);
     memcpy(copy->bytes, blob->bytes, blob->size);
+    count_add(COUNT_bytes_copied, blob->size);
     return copy;
 }
 

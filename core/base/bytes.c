@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 
+#include "base/count.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -67,6 +68,7 @@ void mem_on_exhausted(void (*last_word)(size_t asked))
 
 void *mem_checked(void *memory, size_t asked)
 {
+    count_add(COUNT_allocations, 1);
     if (memory)
         return memory;
     void (*last_word)(size_t) = on_exhausted;

@@ -1,6 +1,7 @@
 #include "net/joined.h"
 
 #include "base/bytes.h"
+#include "base/count.h"
 #include "net/batch.h"
 
 #include <string.h>
@@ -47,6 +48,7 @@ static void join(struct blob *const *blob, uint32_t count)
         memcpy(the.bytes + the.size, next->bytes, next->size);
         the.size += next->size;
     }
+    count_add(COUNT_bytes_copied, the.size);
 }
 
 struct iovec joined_front(const struct sendq *q, uint32_t *ret_blobs)

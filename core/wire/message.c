@@ -1,5 +1,6 @@
 #include "wire/message.h"
 
+#include "base/count.h"
 #include "base/err.h"
 #include "base/utf8.h"
 
@@ -238,6 +239,7 @@ static struct blob *frame_of(enum frame_opcode opcode, uint8_t rsv, const void *
     memcpy(blob->bytes, head, head_size);
     if (size > 0)
         memcpy(blob->bytes + head_size, payload, size);
+    count_add(COUNT_bytes_copied, size);
     if (mask)
         frame_mask(blob->bytes + head_size, size, mask, 0);
     return blob;
