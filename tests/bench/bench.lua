@@ -4,10 +4,14 @@
 package.path = "tests/bench/?.lua;" .. package.path
 local contestants = require "contestants"
 local core = require "wsb.core"
+local crowd = require "crowd"
 local environment = require "wsb.measure.environment"
+local errors = require "wsb.base.errors"
 local figures = require "figures"
+local growth = require "growth"
 local json = require "wsb.report.json"
 local rundir = require "wsb.report.rundir"
+local stalled = require "stalled"
 local tell = require "tell"
 
 local LOADS = {
@@ -20,7 +24,7 @@ local IDLE = 10000
 local CLIMB_S = 30
 local KEEPS_UP, NOT_JOINED = 0.97, 0.97
 local ALL_RESUMED, SOME_RESUMED = 0.9, 0.3
-local QUICK = "floor,wsb,ws" -- whom a quick run compares
+local QUICK, GROWTH = "floor,wsb,ws", "floor,wsb" -- whom a quick run, and one of growth, compare
 local MEMORY = {
   { key = "plain", title = "plain" },
   { key = "deflate", title = "permessage-deflate agreed", deflate = true },
@@ -30,8 +34,21 @@ local HANDSHAKES = {
   { key = "plain", title = "plain", n = 8000 },
   { key = "ecdsa", title = "TLS, ECDSA", n = 1500, tls = "ecdsa" },
   { key = "rsa", title = "TLS, RSA", n = 800, tls = "rsa" },
-  { key = "resumed", title = "TLS, resumed", n = 900, tls = "ecdsa", resume = true },
+  { key = "resumed", title = "TLS, resumed", n = 900, tls = "ecdsa", resume = true, paced = true },
+  { key = "paced", title = "TLS, ECDSA, full, paced as the resumed", n = 200, tls = "ecdsa", paced = true },
 }
+
+-- Figures that are quotients of two others of the same round.
+local QUOTIENTS = {
+  { key = "resumed_ecdsa", title = "TLS: server CPU of a full handshake (ECDSA) over that of a resumed one, "
+    .. "to be 3 or more", of = "handshake_cpu_paced", over = "handshake_cpu_resumed" },
+  { key = "resumed_rsa", title = "TLS: server CPU of a full handshake (RSA) over that of a resumed one, "
+    .. "to be 3 or more", of = "handshake_cpu_rsa", over = "handshake_cpu_resumed" },
+}
+for _, load in ipairs(LOADS) do
+  QUOTIENTS[#QUOTIENTS + 1] = { key = "swarm_server_" .. load.key, of = "swarm_cpu_" .. load.key,
+    over = "cpu_" .. load.key, title = "swarm CPU a message over server CPU a delivery: " .. load.title }
+end
 
 -- The figures in the order in which they are told.
 local function declare()
@@ -44,6 +61,8 @@ local function declare()
     add("lag_p99_" .. load.key, "lag p99: " .. load.title, "ms")
     add("swarm_cpu_" .. load.key, "swarm CPU a message: " .. load.title, "µs")
     add("writes_" .. load.key, "write calls a frame, counted by wsb: " .. load.title, "calls")
+    add("copied_" .. load.key, "bytes copied a frame, counted by wsb: " .. load.title, "bytes")
+    add("allocations_" .. load.key, "allocations a frame, counted by wsb: " .. load.title, "allocations")
   end
   add("calls", "system calls a delivery: 200 subscribers, 50/s of 128 B", "calls")
   add("saturation", "saturation (99 % delivered, lag p99 < 1 s): 1,000 subscribers, 128 B", "deliveries/s")
@@ -55,6 +74,9 @@ local function declare()
   for _, h in ipairs(HANDSHAKES) do
     add("handshakes_" .. h.key, "handshakes: " .. h.title, "a second")
     add("handshake_cpu_" .. h.key, "server CPU a handshake: " .. h.title, "µs")
+  end
+  for _, q in ipairs(QUOTIENTS) do
+    list[#list + 1] = { key = q.key, title = q.title, unit = "times", base = false }
   end
   return list
 end
@@ -100,8 +122,9 @@ function Bench:load(contestant, load, round)
   end
   self:keep(contestant, "cpu_" .. load.key, round, f.cpu)
   self:keep(contestant, "delivered_" .. load.key, round, f.delivered)
-  self:keep(contestant, "swarm_cpu_" .. load.key, round, f.swarm_cpu)
-  self:keep(contestant, "writes_" .. load.key, round, f.writes)
+  for _, name in ipairs { "swarm_cpu", "writes", "copied", "allocations" } do
+    self:keep(contestant, name .. "_" .. load.key, round, f[name])
+  end
   for _, p in ipairs { "lag_p50", "lag_p99" } do
     self:keep(contestant, p .. "_" .. load.key, round, f[p] and f[p] * 1000)
   end
@@ -187,15 +210,98 @@ function Bench:measure(opt)
   end
 end
 
-function Bench:result()
-  local order, told = {}, {}
+-- What grows, of all; clients that do not read and many connections, of servers of wsb.
+local PARTS = { deliveries = growth.deliveries, memory = growth.memory }
+
+local function of_wsb(key, measure)
+  return function(bench, opt)
+    for _, contestant in ipairs(bench.present) do
+      if contestant.name:find "^wsb" then bench[key][contestant.name] = measure(bench, contestant, opt) end
+    end
+  end
+end
+PARTS.stalled, PARTS.crowd = of_wsb("stalled", stalled.measure), of_wsb("crowds", crowd.measure)
+
+-- Whether each part is wanted: "all", 1 (as make's other switches), or the names of some.
+local function parts_of(text)
+  local wanted, all = {}, text == "all" or text == "1"
+  for name in pairs(PARTS) do wanted[name] = all end
+  for name in (all and "" or text):gmatch "[^,]+" do
+    if wanted[name] == nil then
+      errors.refuse("--growth", name, "all, or some of deliveries,memory,stalled,crowd")
+    end
+    wanted[name] = true
+  end
+  return wanted
+end
+
+function Bench:grow(opt)
+  local wanted = parts_of(opt.growth)
+  for _, name in ipairs { "deliveries", "memory", "stalled", "crowd" } do
+    if wanted[name] then PARTS[name](self, opt) end
+  end
+end
+
+function Bench:divide()
+  for _, contestant in ipairs(self.present) do
+    local of = self.values[contestant.name]
+    for _, q in ipairs(QUOTIENTS) do
+      for round, value in pairs(of[q.of] or {}) do
+        local divisor = (of[q.over] or {})[round]
+        self:keep(contestant, q.key, round, divisor and divisor > 0 and value / divisor or nil)
+      end
+    end
+  end
+end
+
+function Bench:order()
+  local order = {}
   for i, contestant in ipairs(self.present) do order[i] = contestant.name end
-  for _, figure in ipairs(declare()) do
-    figure.rows = tell.rows(figure, self.values, order)
+  return order
+end
+
+-- The figures of `list` that have values, with their rows.
+local function told_of(list, values, order)
+  local told = {}
+  for _, figure in ipairs(list) do
+    figure.rows = tell.rows(figure, values, order)
     if #figure.rows > 0 then told[#told + 1] = figure end
   end
-  return { figures = told, notes = self.notes, values = self.values, environment = environment.describe(1),
-    machine = ("%s, wsb %s, %s"):format(core.uname().release, core.version, os.date("!%Y-%m-%dT%H:%M:%SZ")) }
+  return told
+end
+
+function Bench:result()
+  self:divide()
+  return { title = "What a delivery costs", figures = told_of(declare(), self.values, self:order()) }
+end
+
+function Bench:growth_result()
+  local order, arms, told, grids = self:order(), {}, {}, {}
+  for i, arm in ipairs(stalled.arms) do arms[i] = arm.name end
+  for _, name in ipairs(order) do
+    local values = self.stalled[name]
+    for _, figure in ipairs(values and told_of(stalled.declare(), values, arms) or {}) do
+      figure.title = name .. ": " .. figure.title
+      told[#told + 1] = figure
+    end
+  end
+  for _, series in ipairs(growth.series) do
+    local grid = growth.grid(series, self.values, order)
+    if grid.rows[1] then grids[#grids + 1] = grid end
+  end
+  if next(self.crowds) then grids[#grids + 1] = crowd.grid(self.crowds, order) end
+  return { title = "How it grows", figures = told, grids = grids, stalled = self.stalled,
+    crowds = self.crowds }
+end
+
+function Bench:charts(rounds)
+  local charts = {}
+  for _, series in ipairs(growth.series) do
+    for _, one in ipairs(growth.charts(series, self.values, self:order(), rounds)) do
+      charts[#charts + 1] = one
+    end
+  end
+  return charts
 end
 
 -- The load on CPUs of its own, so that the server has one to itself.
@@ -206,10 +312,10 @@ local function part_cpus()
   os.execute(("taskset -cp %s %d >/dev/null"):format(contestants.load_cpus, self))
 end
 
-local function write(opt, result)
-  local directory = rundir.create(opt.runs_dir, "bench")
+local function write(opt, result, charts)
+  local directory = rundir.create(opt.runs_dir, opt.growth ~= "" and "bench-growth" or "bench")
   directory:write("result.json", json.encode(result))
-  directory:write("report.html", tell.html(result))
+  directory:write("report.html", tell.html(result, charts))
   assert(os.rename(directory.partial, directory.path))
   directory:link_latest()
   return directory.path
@@ -219,23 +325,35 @@ return {
   name = "bench",
   description = "What a delivery costs, beside the socket calls alone and other servers.",
   options = {
-    only = { "contestants, comma-separated, or all; with --quick floor,wsb,ws when empty", "" },
+    only = { "contestants, comma-separated, or all; when empty all, with --quick floor,wsb,ws, with --growth "
+      .. "floor,wsb", "" },
     rounds = { "times that each figure is taken, the contestants alternating", 3 },
-    quick = { "two loads and nothing else", false },
+    quick = { "two loads and nothing else; with --growth shorter windows and fewer connections", false },
+    growth = { "instead: how CPU and memory grow with subscribers and size of the message, what clients that "
+      .. "do not read cost the others, 100,000 connections at once; all, or some of "
+      .. "deliveries,memory,stalled,crowd", "" },
     runs_dir = { "where the result goes", "runs" },
   },
   run = function(ctx)
     local opt = ctx.opt
     part_cpus()
-    local present, missing = contestants.choose(opt.only ~= "" and opt.only or opt.quick and QUICK or "all")
-    local bench = setmetatable({ ctx = ctx, present = present, values = {}, notes = {},
-      window = opt.quick and 2 or 1.5, idle_n = IDLE }, Bench)
+    local names = opt.growth ~= "" and GROWTH or opt.quick and QUICK or "all"
+    local present, missing = contestants.choose(opt.only ~= "" and opt.only or names)
+    local bench = setmetatable({ ctx = ctx, present = present, values = {}, notes = {}, stalled = {},
+      crowds = {}, window = opt.quick and 2 or 1.5, idle_n = IDLE }, Bench)
     for _, one in ipairs(missing) do bench:note("missing: %s: %s", one.name, one.why) end
     for _, one in ipairs(present) do bench.values[one.name] = {} end
-    bench:measure(opt)
-    local result = bench:result()
-    for _, figure in ipairs(result.figures) do io.stdout:write(tell.text(figure, figure.rows), "\n") end
-    for _, note in ipairs(result.notes) do io.stdout:write("- ", note, "\n") end
-    io.stdout:write("report: ", write(opt, result), "/report.html\n")
+    local result, charts
+    if opt.growth ~= "" then
+      bench:grow(opt)
+      result, charts = bench:growth_result(), bench:charts(opt.rounds)
+    else
+      bench:measure(opt)
+      result = bench:result()
+    end
+    result.notes, result.values, result.environment = bench.notes, bench.values, environment.describe(1)
+    result.machine = ("%s, wsb %s, %s"):format(core.uname().release, core.version,
+      os.date("!%Y-%m-%dT%H:%M:%SZ"))
+    io.stdout:write(tell.all(result), "report: ", write(opt, result, charts), "/report.html\n")
   end,
 }

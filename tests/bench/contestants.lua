@@ -23,6 +23,7 @@ contestants.server_cpu, contestants.load_cpus = "0", "1"
 ---@field size integer
 ---@field tls string?       "ecdsa" or "rsa": the key of its certificate
 ---@field deflate boolean?
+---@field options table<string, any>?   of a server of wsb, further ones
 
 ---@class bench.Runs  one that runs
 ---@field url string
@@ -91,6 +92,7 @@ end
 local function start_wsb(wish, io_uring)
   local options = { feed_size = wish.size, path = "/feed", deflate = wish.deflate, max_handshakes = "1M",
     io_uring = io_uring }
+  for name, value in pairs(wish.options or {}) do options[name] = value end
   if wish.tls then
     options.tls = "auto"
     options.tls_auto_key = wish.tls

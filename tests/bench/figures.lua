@@ -12,9 +12,19 @@ local figures = {}
 
 local FEED = 0 -- the publisher that a server's own feed is stamped with
 local WARM_S = 0.7
+local ONE_ONLY = 0.001   -- messages a second: one at once, and none after it
+local IDLE_S = 2
+local GIVEN_BACK_S = 2.2 -- what a server takes for those on their way in, it may give back afterwards
 local CONNECT_RATE, TLS_CONNECT_RATE, RESUME_RATE = 4000, 1200, 300
+local PAUSES_RATE = 15  -- broadcasts a second, so few that a window must not begin or end within one
+local PAUSE_S = 0.015   -- nothing arrives: the broadcast is over
 
-local function connect(runs, n, options)
+---@param n integer
+---@param options? table<string, any>  of the swarm
+---@param used? table<integer, integer>  clients by source number, of those that are there already
+---@return wsb.Cohort
+---@async
+function figures.connect(runs, n, options, used)
   local values = { url = runs.url, counted_publisher = FEED, connect_rate = CONNECT_RATE, tls_verify = false,
     connect_timeout = "60s" }
   for name, value in pairs(options or {}) do
@@ -22,10 +32,12 @@ local function connect(runs, n, options)
   end
   local per_process = math.min(cohort.per_process(), math.ceil(n / #contestants.load_cpus))
   return cohort.start({ name = "bench", n = n, faults = {}, options = values, where = "bench",
-    shares = cohort.deal(n, per_process, {}) }, function() return nil end)
+    shares = cohort.deal(n, per_process, used or {}) }, function() return nil end)
 end
 
-local function swarm_cpu(group)
+---@param group wsb.Cohort
+---@return number seconds
+function figures.swarm_cpu(group)
   local sum = 0
   for _, process in ipairs(group.processes) do
     sum = sum + meter.cpu(process.worker:pid())
@@ -34,38 +46,59 @@ local function swarm_cpu(group)
 end
 
 local function look(runs, group)
-  return { at = core.now(), server = meter.cpu(runs.pid), swarm = swarm_cpu(group),
+  return { at = core.now(), server = meter.cpu(runs.pid), swarm = figures.swarm_cpu(group),
     received = group:counts().messages_received, lag = group:hist("fanout_lag"),
     counts = runs.counts and runs.counts() }
 end
 
-local function writes_a_frame(a, b)
-  return a and (b.writes - a.writes) / (b.frames_written - a.frames_written)
+-- What a server counts itself, a frame.
+local function a_frame(a, b, counter)
+  return a and (b[counter] - a[counter]) / (b.frames_written - a.frames_written)
 end
 
 -- Between two looks.
 local function between(a, b, due)
   local received, seconds = b.received - a.received, b.at - a.at
   local lag = b.lag - a.lag
-  return { received = received, rate = received / seconds, delivered = received / (due * seconds),
+  return { received = received, seconds = seconds, rate = received / seconds,
+    delivered = received / (due * seconds),
     server_us = (b.server - a.server) / received * 1e6, swarm_us = (b.swarm - a.swarm) / received * 1e6,
     server_busy = (b.server - a.server) / seconds, swarm_busy = (b.swarm - a.swarm) / seconds,
     lag_p50 = received > 0 and lag:percentile(50) or math.huge,
     lag_p99 = received > 0 and lag:percentile(99) or math.huge,
-    writes = writes_a_frame(a.counts, b.counts) }
+    writes = a_frame(a.counts, b.counts, "writes"), copied = a_frame(a.counts, b.counts, "bytes_copied"),
+    allocations = a_frame(a.counts, b.counts, "allocations") }
 end
 
-local function watch(runs, group, due, seconds)
+-- Waits for a broadcast to come and to be over, so that a window holds whole ones.
+local function await_pause(group, rate)
+  local function received() return group:counts().messages_received end
+  local stop_at, last = core.now() + 3 / rate, received()
+  while received() == last and core.now() < stop_at do task.sleep(0.001) end
+  repeat
+    last = received()
+    task.sleep(PAUSE_S)
+  until received() == last or core.now() > stop_at
+end
+
+local function watch(runs, group, load, seconds)
+  local in_pauses = load.rate < PAUSES_RATE
+  if in_pauses then await_pause(group, load.rate) end
   local before = look(runs, group)
   task.sleep(seconds)
-  return between(before, look(runs, group), due)
+  if in_pauses then await_pause(group, load.rate) end
+  local found = between(before, look(runs, group), load.n * load.rate)
+  if in_pauses then -- of whole broadcasts, however late the last of them ended
+    found.delivered = found.received / (math.max(1, (found.seconds * load.rate + 0.5) // 1) * load.n)
+  end
+  return found
 end
 
 -- Runs body(runs, group) with `n` clients of a server that is ended afterwards.
 local function with(contestant, wish, n, body, options)
   local runs, group = contestant.start(wish), nil
   return errors.finally(function()
-    group = connect(runs, n, options)
+    group = figures.connect(runs, n, options)
     local opened = group:connect()
     if opened < n then
       errors.raise(errors.ENVIRONMENT, "%s: %d of %d clients came in", contestant.name, opened, n)
@@ -85,9 +118,9 @@ end
 function figures.load(contestant, load, seconds)
   return with(contestant, load, load.n, function(runs, group)
     task.sleep(WARM_S)
-    local w = watch(runs, group, load.n * load.rate, seconds)
+    local w = watch(runs, group, load, seconds)
     return { cpu = w.server_us, swarm_cpu = w.swarm_us, lag_p50 = w.lag_p50, lag_p99 = w.lag_p99,
-      delivered = w.delivered, writes = w.writes }
+      delivered = w.delivered, writes = w.writes, copied = w.copied, allocations = w.allocations }
   end)
 end
 
@@ -96,10 +129,10 @@ end
 ---@async
 function figures.saturation(contestant, load, cpu_us, seconds)
   return saturation(contestant, { n = load.n, size = load.size, cpu_us = cpu_us }, seconds, function(runs, n)
-    local group = connect(runs, n)
+    local group = figures.connect(runs, n)
     group:connect()
     group:start()
-    return group, function() return swarm_cpu(group) end
+    return group, function() return figures.swarm_cpu(group) end
   end)
 end
 
@@ -111,7 +144,7 @@ function figures.memory(contestant, how, n)
   return errors.finally(function()
     local empty = meter.memory(runs.pid)
     local rate = how.tls and TLS_CONNECT_RATE or CONNECT_RATE
-    group = connect(runs, n, { deflate = how.deflate, connect_rate = rate })
+    group = figures.connect(runs, n, { deflate = how.deflate, connect_rate = rate })
     local opened = group:connect()
     if opened == 0 then errors.raise(errors.ENVIRONMENT, "%s: nobody came in", contestant.name) end
     task.sleep(WARM_S)
@@ -120,6 +153,43 @@ function figures.memory(contestant, how, n)
     return { memory = agreed and (meter.memory(runs.pid) - empty) / opened or nil, opened = opened }
   end, function()
     if group then group:close() end
+    runs.close()
+  end)
+end
+
+---CPU of a server whose clients are sent nothing, in seconds a second.
+---@async
+function figures.idle(contestant, n)
+  return with(contestant, { rate = ONE_ONLY, size = 64 }, n, function(runs)
+    task.sleep(GIVEN_BACK_S)
+    local from, cpu = core.now(), meter.cpu(runs.pid)
+    task.sleep(IDLE_S)
+    return { idle = (meter.cpu(runs.pid) - cpu) / (core.now() - from) }
+  end)
+end
+
+---Memory of a server with ever more idle connections, in bytes, by their number.
+---@param counts integer[]  ascending
+---@return table<integer, integer>
+---@async
+function figures.memory_growth(contestant, counts)
+  local runs, groups, used, found = contestant.start { rate = 1, size = 64 }, {}, {}, {}
+  return errors.finally(function()
+    local there = 0
+    for _, n in ipairs(counts) do
+      if n > there then
+        groups[#groups + 1] = figures.connect(runs, n - there, {}, used)
+        there = there + groups[#groups]:connect()
+      end
+      if there < n then
+        errors.raise(errors.ENVIRONMENT, "%s: %d of %d clients came in", contestant.name, there, n)
+      end
+      task.sleep(GIVEN_BACK_S)
+      found[n] = meter.memory(runs.pid)
+    end
+    return found
+  end, function()
+    for _, group in ipairs(groups) do group:close() end
     runs.close()
   end)
 end
@@ -135,14 +205,15 @@ end
 
 ---Handshakes a second when all come at once, and the server's CPU for each, in microseconds. Those that
 ---resume come one after the other, each with the last one's ticket, so that their number a second is the
----swarm's; the first of them, that have no ticket yet, do not count.
+---swarm's, and each finds the server asleep, as full ones do that are paced alike. The first that resume,
+---which have no ticket yet, do not count.
 ---@async
 function figures.handshakes(contestant, how, n)
   local runs = contestant.start { rate = 1, size = 64, tls = how.tls }
   local group
   return errors.finally(function()
     local before, cpu = { clients_opened = 0, clients_tls_resumed = 0 }, meter.cpu(runs.pid)
-    group = connect(runs, n, { connect_rate = how.resume and RESUME_RATE or 1e6,
+    group = figures.connect(runs, n, { connect_rate = how.paced and RESUME_RATE or 1e6,
       tls_resume = how.resume or false })
     local from = core.now()
     if how.resume then
@@ -154,7 +225,7 @@ function figures.handshakes(contestant, how, n)
     if came <= 0 then
       errors.raise(errors.ENVIRONMENT, "%s: %d of %d came in", contestant.name, counts.clients_opened, n)
     end
-    return { handshakes = not how.resume and came / seconds or nil, came = counts.clients_opened,
+    return { handshakes = not how.paced and came / seconds or nil, came = counts.clients_opened,
       handshake_cpu = (meter.cpu(runs.pid) - cpu) / came * 1e6,
       resumed = (counts.clients_tls_resumed - before.clients_tls_resumed) / came }
   end, function()

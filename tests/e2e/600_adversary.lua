@@ -16,6 +16,7 @@ local HEALTHY, ROUNDS = 200, 3
 local HOSTILE, CROWD, PASSING = "127.0.0.9", "127.0.0.10", "127.0.0.11"
 local FEED, FEED_SIZE = "50/s", "256"
 local SLOWLORIS, MAX_HANDSHAKES = 300, 200
+local PATIENCE = 30 -- seconds, for what comes in an instant, on a machine that has other work as well
 local STALLED, PUBLISHERS = 5, 3 -- on a topic of their own
 local FLOOD = frame(BINARY, ("a"):rep(60000)):rep(2) -- of all publishers: more than the mark, of two: less
 local GUARDS = { max_message = "64KiB", handshake_timeout = "1s", message_timeout = "1s",
@@ -63,7 +64,7 @@ local function all_well(healthy)
   local target = 0
   for _, client in ipairs(healthy) do target = math.max(target, client.sequence or 0) end
   for i, client in ipairs(healthy) do
-    t.wait_until(function() return client.wrong or (client.sequence or 0) > target end, 10, "the feed")
+    t.wait_until(function() return client.wrong or (client.sequence or 0) > target end, PATIENCE, "the feed")
     assert(not client.wrong, ("healthy client %d: %s"):format(i, client.wrong))
   end
 end
@@ -196,7 +197,7 @@ end
 
 local function check_end(client, kind)
   if kind.sips then
-    t.wait_until(function() return client.over end, 10, "its end")
+    t.wait_until(function() return client.over end, PATIENCE, "its end")
     return
   end
   local _, how = client:read_all()
@@ -324,7 +325,7 @@ t.test("nobody who behaves notices, and nothing stays behind", function()
   local before, warm = descriptors(pid), nil
   for i = 1, ROUNDS do
     round(server, zip_bomb)
-    t.wait_until(function() return descriptors(pid) == before end, 10, "the descriptors to be given back")
+    t.wait_until(function() return descriptors(pid) == before end, PATIENCE, "the descriptors to go back")
     all_well(healthy)
     local rss = rss_kib(pid)
     warm = warm or rss
@@ -334,7 +335,7 @@ t.test("nobody who behaves notices, and nothing stays behind", function()
   assert(server.process.code == nil, "the server died")
   assert(server:finish "sigterm" == 0, "exit code")
   assert(not server.process.stderr:find "Sanitizer", "a sanitizer complains")
-end, { timeout = 90 })
+end, { timeout = 240 })
 
 -- The same attack seen from within: the healthy are a swarm, and a script prints what the server counts.
 local SCRIPT = [[
@@ -388,7 +389,7 @@ local function settled(process)
     return now and now.connections_open == HEALTHY and now.queue_bytes == 0 and now.blob_bytes == 0
       and now.incoming_bytes == 0 and now
   end
-  local ok, found = pcall(t.wait_until, at_rest, 10, "the counters to fall back")
+  local ok, found = pcall(t.wait_until, at_rest, PATIENCE, "the counters to fall back")
   if not ok then error(("%s: %s"):format(found, said), 0) end
   return found
 end
@@ -416,4 +417,4 @@ t.test("its counters fall back, and a swarm misses nothing", function()
   assert(server:finish "sigterm" == 143, "exit code")
   assert(not server.process.stderr:find "Sanitizer", "a sanitizer complains")
   lab.nothing_left(server.process)
-end, { timeout = 60 })
+end, { timeout = 120 })
