@@ -42,9 +42,10 @@ local function window(ctx)
   return 1.25 * ctx.opt.clients / ctx.capacity
 end
 
+-- Who is refused because the server is still away draws again, and waits no longer than the window either.
 local function with_window(options)
   local all = { reconnect = "exponential", reconnect_jitter = "full", reconnect_base = "$retry",
-    reconnect_cap = "$cap", reconnect_window = window }
+    reconnect_cap = window, reconnect_window = window }
   for name, value in pairs(options or {}) do
     all[name] = value
   end

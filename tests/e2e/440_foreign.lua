@@ -6,7 +6,7 @@ local uv = require "luv"
 
 local PEERS = uv.fs_realpath "tests/peers"
 local TOY = PEERS .. "/toy.js"
-local HELD, FAILED, USAGE, ENVIRONMENT = 0, 1, 64, 69
+local HELD, FAILED, INCONCLUSIVE, USAGE, ENVIRONMENT = 0, 1, 2, 64, 69
 
 -- A little load, under which nothing grows.
 local GENTLE = { "--clients", "5", "--stalled", "2", "--rate", "50/s", "--size", "1KiB", "--duration",
@@ -36,12 +36,17 @@ local function words(flags, load)
   return all
 end
 
+-- A verdict that was not reached because the machine has other work.
+local function was_late(r)
+  return r.code == INCONCLUSIVE and r.stdout:find("the generator was late", 1, true) ~= nil
+end
+
 -- Runs it in a directory of its own and looks at what is left. code: nil for any verdict, where a busy
 -- machine may be late.
 local function aimed(code, flags, load)
   local dir = t.tmpdir()
   local r = lab.run(dir, words(flags, load))
-  assert(r.code == code or (not code and r.code < USAGE), ("code %d"):format(r.code))
+  assert(r.code == code or was_late(r) or (not code and r.code < USAGE), ("code %d"):format(r.code))
   lab.nothing_left(r)
   if r.code >= USAGE then
     assert(r.stdout == "" and #lab.names(dir) == 0, "a file was left behind")
@@ -81,7 +86,7 @@ t.test("a server without a mark FAILS, and its rss is named", function()
   assert(row.metrics["rss.max"] > 0 and row.metrics["server_memory.max"] == nil)
   assert(r.stdout:find "\n%- yours, run 1: rss flatness<10%% did not hold\n", "the reason")
   assert(r.stdout:find "slow_clients last<1 was not measured: only a server of wsb", "what is not known")
-  assert(r.stdout:find "\nFAILED  ", "the verdict")
+  assert(was_late(r) or r.stdout:find "\nFAILED  ", "the verdict")
   assert(lab.read(path .. "/report.md"):find("| rss | flatness\\<10% |", 1, true), "report.md")
   assert(lab.read(path .. "/yours-1/server.log"):find "^wsb: serving", "its log")
 end)
