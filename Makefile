@@ -95,7 +95,7 @@ tests/peers/node_modules: tests/peers/package-lock.json
 	$(say) cd $(@D) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules || \
 	  echo 'wsb: npm could not fetch tests/peers: what needs it is skipped' >&2
 
-bench: ## wsb beside the socket calls alone and its peers: ten minutes; QUICK=1, GROWTH=1, ONLY=floor,wsb
+bench: ## wsb beside the socket calls alone and its peers: twenty minutes; QUICK=1, GROWTH=1, ONLY=floor,wsb
 	@.ci/deps build test bench
 	@$(MAKE) $(again) all $(BENCH)
 	@tests/bench/peers/get $(BUILD)/bench

@@ -31,8 +31,8 @@ function tell.number(value)
   if value == math.huge then return "never" end
   if value == 0 then return "0" end
   if math.abs(value) >= 1000 then
-    local text = ("%.0f"):format(value)
-    return (text:reverse():gsub("(%d%d%d)(%d)", "%1,%2"):gsub("(%d%d%d)(%d)", "%1,%2"):reverse())
+    local text = ("%.0f"):format(value):reverse():gsub("(%d%d%d)", "%1,"):reverse()
+    return (text:gsub("^,", ""))
   end
   return ("%.3g"):format(value)
 end
