@@ -252,17 +252,28 @@ function WITH_HISTORY.server_killed(s)
   return nothing_lost(s)
 end
 
--- What was on its way when the link was lost is neither here nor there; all else is delivered locally.
+-- Messages that Redis has taken from the first server and not brought back to it.
+local function unheard(s)
+  return count(s.first, "relay_published") - count(s.first, "relay_received")
+end
+
+-- What was on its way when the link was lost, in either direction, is neither here nor there; all else is
+-- delivered locally.
 function WITH_HISTORY.killed(s)
+  local gone
   hurt(s, function()
+    local before = unheard(s)
     s.redis:kill()
     watch(s, s.ctx.opt.outage)
+    gone = math.max(0, unheard(s) - before)
   end)
   s.redis:restart()
   await_back(s, 1)
-  local facts = finish(s, function(a) return a.home_lost <= a.unknown and a.refused >= 1 end)
+  local function may_be_lost(facts) return facts.unknown + gone end
+  local facts = finish(s, function(a) return a.home_lost <= may_be_lost(a) and a.refused >= 1 end)
   local list, complain = complaints(s, facts)
-  complain(facts.home_lost <= facts.unknown, "%.6g lost locally, %d unknown", facts.home_lost, facts.unknown)
+  complain(facts.home_lost <= may_be_lost(facts), "%.6g lost locally, %d were on their way", facts.home_lost,
+    may_be_lost(facts))
   complain(facts.refused >= 1, "clients were not told that they lost their place")
   return list, ("%s, back after %.1f s, %.6g of %d lost, all clients told"):format(share(facts), s.back or 0,
     facts.away_lost, facts.published), facts

@@ -43,9 +43,13 @@ local function window(ctx)
 end
 
 -- Who is refused because the server is still away draws again, and waits no longer than the window either.
+local function cap(ctx)
+  return math.max(window(ctx), ctx.opt.retry)
+end
+
 local function with_window(options)
   local all = { reconnect = "exponential", reconnect_jitter = "full", reconnect_base = "$retry",
-    reconnect_cap = window, reconnect_window = window }
+    reconnect_cap = cap, reconnect_window = window }
   for name, value in pairs(options or {}) do
     all[name] = value
   end
