@@ -430,11 +430,12 @@ static void choose_feed_topic(struct server_config *c)
 
 static int prepare_batch(struct wsb_server *s, char *why, size_t why_size)
 {
-    s->shared.owner.batch = s->config.io_uring && batch_open() == 0;
-    if (s->shared.owner.batch == s->config.io_uring)
-        return 0;
-    snprintf(why, why_size, "io_uring: %s: leave the option out", strerror(errno));
-    return ERR_SYSTEM;
+    if (s->config.io_uring && batch_open() < 0) {
+        snprintf(why, why_size, "io_uring: %s: leave the option out", strerror(errno));
+        return ERR_SYSTEM;
+    }
+    s->shared.owner.batch = s->config.io_uring;
+    return 0;
 }
 
 static void end_batch(const struct wsb_server *s)

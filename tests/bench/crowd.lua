@@ -15,10 +15,8 @@ local crowd = {}
 local CLIENTS, QUICK_CLIENTS, MOST_EACH = 100000, 10000, 12500
 local CONNECT_RATE = 2000 -- a second, of each swarm
 local PATIENCE_S = 120
-local GIVEN_BACK_S = 2.2
 -- Of both ends of a connection, user space and kernel, with much to spare; and what others shall keep.
 local BYTES_EACH, BYTES_LEFT = 20 * 1024, 1024 ^ 3
-local ONE_ONLY = 0.001    -- messages a second: the first leaves at once, no second one does
 
 -- What the report tells, in its order: key, title, unit and how many of that unit a value is.
 local FACTS = {
@@ -156,7 +154,7 @@ function Crowd:open()
   f.open_s = core.now() - from
   f.open_server_us = (self:server_cpu() - cpu) / f.opened * 1e6
   f.open_swarm_us = self:swarm_cpu() / f.opened * 1e6
-  task.sleep(GIVEN_BACK_S)
+  task.sleep(figures.GIVEN_BACK_S)
   local after, swarms = kernel(), 0
   for _, swarm in ipairs(self.swarms) do swarms = swarms + swarm_memory(swarm) end
   f.server_bytes = (self:server_memory() - empty) / f.opened
@@ -183,7 +181,7 @@ local function measure(contestant, self)
   check_room(self.n)
   return errors.finally(function()
     for i = 1, (self.n + self.each - 1) // self.each do
-      self.servers[i] = contestant.start { rate = ONE_ONLY, size = 128 }
+      self.servers[i] = contestant.start { rate = figures.ONE_ONLY, size = 128 }
     end
     self.facts.servers = #self.servers
     self:open()

@@ -12,9 +12,9 @@ local figures = {}
 
 local FEED = 0 -- the publisher that a server's own feed is stamped with
 local WARM_S = 0.7
-local ONE_ONLY = 0.001   -- messages a second: one at once, and none after it
 local IDLE_S = 2
-local GIVEN_BACK_S = 2.2 -- what a server takes for those on their way in, it may give back afterwards
+figures.ONE_ONLY = 0.001   -- messages a second: one at once, and none after it
+figures.GIVEN_BACK_S = 2.2 -- what a server takes for those on their way in, it may give back afterwards
 local CONNECT_RATE, TLS_CONNECT_RATE, RESUME_RATE = 4000, 1200, 300
 local PAUSES_RATE = 15  -- broadcasts a second, so few that a window must not begin or end within one
 local PAUSE_S = 0.015   -- nothing arrives: the broadcast is over
@@ -60,10 +60,8 @@ end
 local function between(a, b, due)
   local received, seconds = b.received - a.received, b.at - a.at
   local lag = b.lag - a.lag
-  return { received = received, seconds = seconds, rate = received / seconds,
-    delivered = received / (due * seconds),
+  return { received = received, seconds = seconds, delivered = received / (due * seconds),
     server_us = (b.server - a.server) / received * 1e6, swarm_us = (b.swarm - a.swarm) / received * 1e6,
-    server_busy = (b.server - a.server) / seconds, swarm_busy = (b.swarm - a.swarm) / seconds,
     lag_p50 = received > 0 and lag:percentile(50) or math.huge,
     lag_p99 = received > 0 and lag:percentile(99) or math.huge,
     writes = a_frame(a.counts, b.counts, "writes"), copied = a_frame(a.counts, b.counts, "bytes_copied"),
@@ -160,8 +158,8 @@ end
 ---CPU of a server whose clients are sent nothing, in seconds a second.
 ---@async
 function figures.idle(contestant, n)
-  return with(contestant, { rate = ONE_ONLY, size = 64 }, n, function(runs)
-    task.sleep(GIVEN_BACK_S)
+  return with(contestant, { rate = figures.ONE_ONLY, size = 64 }, n, function(runs)
+    task.sleep(figures.GIVEN_BACK_S)
     local from, cpu = core.now(), meter.cpu(runs.pid)
     task.sleep(IDLE_S)
     return { idle = (meter.cpu(runs.pid) - cpu) / (core.now() - from) }
@@ -184,7 +182,7 @@ function figures.memory_growth(contestant, counts)
       if there < n then
         errors.raise(errors.ENVIRONMENT, "%s: %d of %d clients came in", contestant.name, there, n)
       end
-      task.sleep(GIVEN_BACK_S)
+      task.sleep(figures.GIVEN_BACK_S)
       found[n] = meter.memory(runs.pid)
     end
     return found

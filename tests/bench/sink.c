@@ -9,12 +9,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -65,14 +63,6 @@ static uint64_t take(int fd)
     return got > 0 ? (uint64_t)got : 0;
 }
 
-static void raise_limit(void)
-{
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-}
-
 int main(int count, char **words)
 {
     if (count != 5)
@@ -83,7 +73,6 @@ int main(int count, char **words)
     uint64_t bytes = 0, told_ns = 0;
     if (frame <= 0)
         return 64;
-    raise_limit();
     for (long i = 0; i < n; i++) {
         struct epoll_event event = {.events = EPOLLIN, .data.fd = connect_to(port)};
         upgrade(event.data.fd, words[2]);
