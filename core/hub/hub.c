@@ -1,5 +1,6 @@
 #include "hub/hub.h"
 
+#include "base/list.h"
 #include "base/log.h"
 
 #include <search.h>
@@ -7,6 +8,8 @@
 
 /* join -> member[used++]
  * leave -> the last member takes the slot; during a walk the slot becomes a hole (NULL) instead
+ * publish -> the burst, made if there is none
+ * walk -> every member is handed the burst, which is not the topic's any more
  * end of the outermost walk -> holes are closed
  * no members, no walk -> freed */
 struct topic {
@@ -15,18 +18,22 @@ struct topic {
     uint32_t used; /* slots, holes included */
     uint32_t capacity;
     uint32_t holes;
-    uint32_t walks; /* broadcasts under way: a member may publish while it is being delivered to */
+    uint32_t walks;      /* under way: a member may publish so much that there is another within one */
+    struct burst *burst; /* what waits, or NULL */
+    struct link due;     /* in hub->due while there is a burst */
     uint64_t key;
     char text[];
 };
 
 struct hub {
-    void *topics; /* tsearch(3) */
+    void *topics;    /* tsearch(3) */
+    struct link due; /* topics where something waits */
+    struct hub_owner *owner;
 };
 
-/* Members are asked for so many before they are handed the cast: there are more of them than the cache has
- * room for. */
-enum { AHEAD = 4 };
+/* Members are asked for so many before they are handed a burst: there are more of them than the cache has
+ * room for. What a member is part of begins in the line before it. */
+enum { AHEAD = 2 };
 
 static struct topic *topic_find(const struct hub *h, struct slice name)
 {
@@ -40,6 +47,7 @@ static struct topic *topic_new(struct hub *h, struct slice name)
     memcpy(t->text, name.at, name.size);
     t->name = (struct slice){.at = t->text, .size = name.size};
     t->key = cast_key(name);
+    link_init(&t->due);
     if (!tsearch(t, &h->topics, slice_order))
         PANIC("no memory for topic %.*s", (int)name.size, name.at);
     return t;
@@ -68,6 +76,9 @@ static void topic_settle(struct hub *h, struct topic *t)
         close_holes(t);
     if (t->used > 0)
         return;
+    if (t->burst != NULL)
+        burst_free(t->burst);
+    link_remove(&t->due);
     tdelete(t, &h->topics, slice_order);
     free(t->member);
     free(t);
@@ -75,7 +86,14 @@ static void topic_settle(struct hub *h, struct topic *t)
 
 struct hub *hub_new(void)
 {
-    return mem_zero(sizeof(struct hub));
+    struct hub *h = mem_zero(sizeof *h);
+    link_init(&h->due);
+    return h;
+}
+
+void hub_own(struct hub *h, struct hub_owner *owner)
+{
+    h->owner = owner;
 }
 
 void hub_free(struct hub *h)
@@ -87,7 +105,9 @@ void hub_free(struct hub *h)
 
 void hub_join(struct hub *h, struct slice topic, struct member *m)
 {
+    hub_settle_topic(h, m->topic);
     hub_leave(h, m);
+    hub_settle_topic(h, topic_find(h, topic));
     struct topic *t = topic_find(h, topic);
     if (!t)
         t = topic_new(h, topic);
@@ -117,23 +137,58 @@ void hub_leave(struct hub *h, struct member *m)
     topic_settle(h, t);
 }
 
-uint32_t hub_publish_to(struct hub *h, struct topic *t, struct cast *cast, const struct member *except)
+static void walk(struct hub *h, struct topic *t, struct burst *b)
 {
-    uint32_t handed = 0;
     uint32_t end = t->used; /* who joins during the walk stands behind it */
     t->walks++;
     for (uint32_t i = 0; i < end; i++) {
         struct member *m = t->member[i];
-        if (i + AHEAD < end)
+        if (i + AHEAD < end) {
             __builtin_prefetch(t->member[i + AHEAD]);
-        if (!m || m == except)
-            continue;
-        m->deliver(m, cast);
-        handed++;
+            __builtin_prefetch((const char *)t->member[i + AHEAD] - 64);
+        }
+        if (m)
+            m->deliver(m, b);
     }
+    h->owner->handed(h->owner, b);
     t->walks--;
+}
+
+void hub_settle_topic(struct hub *h, struct topic *t)
+{
+    if (t == NULL || t->burst == NULL)
+        return;
+    struct burst *b = t->burst;
+    t->burst = NULL;
+    link_remove(&t->due);
+    walk(h, t, b);
+    burst_free(b);
     topic_settle(h, t);
-    return handed;
+}
+
+void hub_settle(struct hub *h)
+{
+    while (!list_empty(&h->due))
+        hub_settle_topic(h, LIST_OF(h->due.next, struct topic, due));
+}
+
+uint32_t hub_publish_to(struct hub *h, struct topic *t, struct cast *cast, const struct member *except)
+{
+    uint32_t members = t->used - t->holes;
+    if (except != NULL && except->topic == t)
+        members--;
+    if (members == 0)
+        return 0;
+    if (t->burst == NULL) {
+        t->burst = burst_new();
+        if (list_empty(&h->due))
+            h->owner->due(h->owner);
+        list_enter(&h->due, &t->due);
+    }
+    burst_add(t->burst, cast, except);
+    if (burst_full(t->burst))
+        hub_settle_topic(h, t);
+    return members;
 }
 
 uint32_t hub_publish(struct hub *h, struct slice topic, struct cast *cast, const struct member *except)

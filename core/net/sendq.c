@@ -1,7 +1,6 @@
 #include "net/sendq.h"
 
 #include "base/bytes.h"
-#include "net/batch.h"
 
 #include <stdlib.h>
 
@@ -22,7 +21,7 @@ static struct blob **slot(const struct sendq *q, uint32_t position)
 /* How many blobs have begun to leave. */
 static uint32_t begun(const struct sendq *q)
 {
-    return q->leaving > 0 ? q->leaving : q->sent > 0;
+    return q->sent > 0;
 }
 
 static void make_room(struct sendq *q)
@@ -49,7 +48,7 @@ static void free_ring(struct sendq *q)
         free(q->ring);
 }
 
-/* From the start again, where the memory is warm and the ring in one piece (net/joined). */
+/* From the start again, where the memory is warm. */
 static void start_over_if_drained(struct sendq *q)
 {
     if (q->count > 0)
@@ -106,7 +105,6 @@ int sendq_gather(const struct sendq *q, struct iovec *vector, int max_vectors, s
 uint32_t sendq_settle(struct sendq *q, size_t written)
 {
     uint32_t through = 0;
-    q->leaving = 0;
     q->bytes -= written;
     while (q->count > 0) {
         struct blob *blob = *slot(q, 0);
@@ -191,8 +189,6 @@ struct blob *sendq_last_unstarted(const struct sendq *q)
 
 void sendq_free(struct sendq *q)
 {
-    if (q->leaving > 0)
-        batch_flush();
     for (uint32_t i = 0; i < q->count; i++)
         blob_unref(*slot(q, i));
     free_ring(q);

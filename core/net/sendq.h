@@ -19,9 +19,8 @@ struct sendq {
     uint32_t capacity;
     uint32_t first;
     uint32_t count;
-    uint32_t sent;    /* bytes of the first blob that have left */
-    uint32_t leaving; /* blobs that the kernel is about to send: as if they had begun */
-    uint64_t bytes;   /* still to send, all blobs */
+    uint32_t sent;  /* bytes of the first blob that have left */
+    uint64_t bytes; /* still to send, all blobs */
     struct blob *few[SENDQ_FEW];
 };
 

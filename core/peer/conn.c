@@ -4,8 +4,6 @@
 #include "base/count.h"
 #include "base/err.h"
 #include "base/pool.h"
-#include "net/batch.h"
-#include "net/joined.h"
 #include "net/sock.h"
 
 #include <stdlib.h>
@@ -284,52 +282,29 @@ static __attribute__((noinline)) enum io write_many(struct conn *c, size_t *ret_
     return stream_writev(&c->stream, vector, count, ret_written);
 }
 
-/* The front of the queue where that is one piece of memory, else of size 0. */
-static struct iovec front_piece(const struct sendq *out, uint32_t *ret_blobs)
-{
-    *ret_blobs = 1;
-    return out->count == 1 ? sendq_front(out) : joined_front(out, ret_blobs);
-}
-
-/* Whether it leaves with those of others: its turn comes again when these have been noted as well. */
-static bool leave_together(struct conn *c)
-{
-    struct conn_work *work = c->work;
-    uint32_t blobs;
-    if (!owner_of(c)->batch || c->stream.tls != NULL || work->batched > 0)
-        return false;
-    struct iovec piece = front_piece(&work->out, &blobs);
-    if (piece.iov_len == 0)
-        return false;
-    work->batched = batch_send(c->stream.fd, piece, &work->outcome);
-    work->out.leaving = blobs;
-    conn_at_turn_end(c);
-    return true;
-}
-
-static enum io look_at_outcome(struct conn *c, size_t *ret_asked, size_t *ret_written)
-{
-    struct conn_work *work = c->work;
-    batch_flush();
-    *ret_asked = work->batched;
-    work->batched = work->out.leaving = 0;
-    if (work->outcome < 0)
-        return stream_failure(-work->outcome);
-    *ret_written = (size_t)work->outcome;
-    return IO_DONE;
-}
-
 /* ret_asked: what was to be written, all of the queue or a fair share. */
 static enum io write_front(struct conn *c, size_t *ret_asked, size_t *ret_written)
 {
-    uint32_t blobs;
-    if (c->work->batched > 0)
-        return look_at_outcome(c, ret_asked, ret_written);
-    struct iovec piece = front_piece(&c->work->out, &blobs);
-    if (piece.iov_len == 0)
+    if (c->work->out.count != 1)
         return write_many(c, ret_asked, ret_written);
+    struct iovec piece = sendq_front(&c->work->out);
     *ret_asked = piece.iov_len;
     return stream_write(&c->stream, piece, ret_written);
+}
+
+bool conn_clear(const struct conn *c)
+{
+    const struct conn_work *work = c->work;
+    return (work == NULL ||
+            (work->out.count == 0 && work->deflater == NULL && list_empty(&work->turn.link))) &&
+           !stream_unsent(&c->stream);
+}
+
+uint32_t conn_took(struct conn *c, size_t written)
+{
+    uint32_t frames = sendq_settle(conn_out(c), written);
+    watch(c, (c->reading ? EV_READ : 0) | (conn_drained(c) ? 0 : EV_WRITE));
+    return frames;
 }
 
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
@@ -338,8 +313,6 @@ bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes)
     bool drained = conn_drained(c);
     *ret_frames = 0;
     *ret_bytes = 0;
-    if (!drained && leave_together(c))
-        return true;
     if (!drained) {
         struct sendq *out = conn_out(c);
         switch (write_front(c, &asked, &written)) {
@@ -403,9 +376,8 @@ void conn_close(struct conn *c, bool reset)
 
 struct blob *conn_frame(struct conn *c, struct cast *cast, uint64_t deflate_min, bool copy)
 {
-    bool small = cast->payload.size < deflate_min;
     struct deflater *own = conn_deflater(c);
-    if (own == NULL || small)
-        return cast_frame(cast, small ? CAST_PLAIN : c->format, copy);
+    if (own == NULL || cast->payload.size < deflate_min)
+        return cast_frame(cast, c->format, deflate_min, copy);
     return conn_deflate(cast, own, true);
 }

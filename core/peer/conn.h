@@ -23,7 +23,7 @@ struct conn;
 struct conn_owner {
     struct loop *loop;
     void (*turn_end)(struct conn *); /* for those who asked, see conn_at_turn_end */
-    bool batch;                      /* plain sends leave together, by net/batch, which is open */
+    bool batch;                      /* pieces of a burst leave together, by net/batch, which is open */
 };
 
 /* 80 bytes, of which libev has 48. */
@@ -39,18 +39,15 @@ struct conn {
 };
 
 /* There as long as bytes are queued, the end of the turn is waited for, a message has not come whole, or a
- * compression context has to be kept. From a pool: a broadcast gives every connection one for a moment. */
+ * compression context has to be kept. From a pool. */
 struct conn_work {
     struct turn turn;           /* its owner is the connection */
     struct ledger_entry queued; /* for an owner that has a ledger */
-    struct sendq out;          /* what a delivery touches ends with its first few blobs: two lines of cache */
+    struct sendq out;
     struct incoming *incoming; /* while a message is under way, else NULL */
     struct inflater *inflater; /* of the peer's messages, when they share a context; else NULL */
     struct deflater *deflater; /* of ours, likewise */
-    uint32_t batched;          /* bytes given to net/batch, whose outcome has not been looked at; 0: none */
-    int32_t outcome;
 };
-_Static_assert(sizeof(struct conn_work) % 64 == 0, "each begins with a line of cache");
 
 /* Compressors that all connections of one process use, message by message: those of connections that keep no
  * context. Made when first asked for. */
@@ -125,9 +122,14 @@ int conn_take(struct conn *c, uint8_t *at, size_t size, const struct conn_limits
  * gains nothing. */
 void conn_push_urgent(struct conn *c, struct blob *frame);
 
-/* Writes what is queued, a fair share at most; waits for the descriptor if that was not all. With a batch it
- * writes nothing yet, and turn_end comes again within this turn for what has become of it. ret_frames: frames
- * that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
+/* Whether what comes next may go straight to the stream, past the queue: nothing is to leave before it. */
+bool conn_clear(const struct conn *c);
+/* The stream has been given what the queue holds, past it, and has taken `written` bytes; waits for the
+ * descriptor if that was not all. Returns frames that left whole. */
+uint32_t conn_took(struct conn *c, size_t written);
+
+/* Writes what is queued, a fair share at most; waits for the descriptor if that was not all. ret_frames:
+ * frames that left whole; ret_bytes: bytes that left. Returns false when the stream is broken. */
 bool conn_flush(struct conn *c, uint32_t *ret_frames, size_t *ret_bytes);
 
 /* Whether all that was written has left; TLS may hold a record back. */

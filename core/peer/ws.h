@@ -18,15 +18,26 @@
 
 struct ws;
 
+enum { WS_NOTED_MAX = 256 };
+
 /* What all connections of one server share. The figures may change at any time. */
 struct ws_shared {
     struct conn_owner owner;
     struct hub *hub;
     struct ledger ledger; /* queued bytes of every connection */
-    struct turn settled;  /* once all flushes of a turn are through: what is queued now is a backlog */
-    struct link open;     /* connections in OPEN, in the order in which they are looked at next */
-    struct link closing;  /* connections in CLOSING, longest first */
-    uint64_t open_count;
+    struct hub_owner hub_owner;
+    struct turn published; /* what waits in the hub is to be handed out */
+    struct turn settled;   /* once all flushes of a turn are through: what is queued now is a backlog */
+    struct {
+        struct ws *ws;
+        int32_t outcome;   /* bytes sent, or a negative errno */
+    } noted[WS_NOTED_MAX]; /* of a burst's pieces, those given to net/batch */
+    unsigned noted_count;
+    struct link open; /* connections in OPEN, in the order in which they are looked at next */
+    struct link busy; /* likewise: those that have something queued, here or in the kernel */
+    uint64_t busy_count;
+    struct link closing; /* connections in CLOSING, longest first */
+    uint64_t open_count; /* busy ones among them */
     struct overflow_rules overflow;
     bool copy;       /* each subscriber queues its own copy */
     uint64_t budget; /* most bytes in the ledger, 0: none */
@@ -75,7 +86,7 @@ void ws_hold(struct ws *w, void *held);
 void *ws_held(const struct ws *w);
 /* Into the topic, while it is OPEN. */
 void ws_join(struct ws *w, struct slice topic);
-/* Hands it a cast of its own, through the mark as any. */
+/* Hands it a cast of its own, through the mark as any, after all that was published before. */
 void ws_send(struct ws *w, struct cast *cast);
 /* Whether with `size` bytes more less than `part` of the mark is queued, or nothing is now; true without a
  * mark. */
@@ -87,12 +98,12 @@ uint64_t ws_key(const struct ws *w);
 
 /* Begins to close with err's close code and text. Harmless unless OPEN. */
 void ws_close(struct ws *w, int err);
-/* Samples `most` open connections at most, those that waited longest first: kernel memory, slowness, pings.
- */
-void ws_sample(struct ws_shared *shared, unsigned most);
+/* Samples as many open connections at most, busy ones and others, those that waited longest first: kernel
+ * memory, slowness, pings, deadlines. */
+void ws_sample(struct ws_shared *shared, unsigned busy, unsigned others);
 /* Resets connections in CLOSING whose grace is over. */
 void ws_expire(struct ws_shared *shared);
-/* The connection that ws_sample will look at next, or NULL when none is open. */
+/* One that is open, or NULL when none is. */
 struct ws *ws_first_open(struct ws_shared *shared);
 /* Nobody is left, neither open nor closing. */
 bool ws_none_left(const struct ws_shared *shared);

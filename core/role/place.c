@@ -399,6 +399,7 @@ void relay_left(struct place *p)
 
 void place_forget(struct relay_topic *t)
 {
+    hub_settle(t->relay->options.hub);
     for (struct link *at = t->joined.next; at != &t->joined; at = at->next)
         LIST_OF(at, struct place, link)->skip_to = 0;
 }

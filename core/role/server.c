@@ -30,13 +30,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Every connection is looked at ten times a second, a few at each tick; above 1,000 connections less often,
- * so that the cost is bounded. */
+/* A few connections are looked at at each tick: those that have something queued ten times a second, the
+ * others twice; where there are thousands of them less often, so that the cost is bounded. */
 enum { SAMPLES_A_TICK = 100 };
 
 /* A replay of history comes in messages of this size. */
 enum { WELCOME_MESSAGE = 16 * 1024 };
-static const double TICK_S = 0.01, SAMPLE_EVERY_S = 0.1;
+static const double TICK_S = 0.01, BUSY_EVERY_S = 0.1, OTHERS_EVERY_S = 0.5;
 
 struct wsb_server {
     struct server_config config;
@@ -61,7 +61,7 @@ struct wsb_server {
     ev_timer tick;
     struct rng rng;
     uint64_t ticked_ns;
-    double samples_due;
+    double busy_due, others_due; /* samples */
     uint16_t port;
     int leaving; /* the ERR_ that connections are closed with, 0 while serving */
     uint64_t leave_until_ns, leave_window_ns;
@@ -184,7 +184,7 @@ static struct cast welcome_of(struct wsb_server *s, size_t size)
     return cast_of(s, (struct slice){s->welcome_text, size}, true, cast_key(SLICE("welcome")));
 }
 
-static void welcome(struct wsb_server *s, struct member *member)
+static void welcome(struct wsb_server *s, struct ws *w)
 {
     uint64_t left = s->config.welcome_size;
     if (left == 0)
@@ -194,10 +194,10 @@ static void welcome(struct wsb_server *s, struct member *member)
         s->welcome = welcome_of(s, WELCOME_MESSAGE);
     }
     for (; left >= WELCOME_MESSAGE; left -= WELCOME_MESSAGE)
-        member->deliver(member, &s->welcome);
+        ws_send(w, &s->welcome);
     if (left > 0) {
         struct cast last = welcome_of(s, (size_t)left);
-        member->deliver(member, &last);
+        ws_send(w, &last);
         cast_done(&last);
     }
 }
@@ -206,13 +206,12 @@ static void come_in(struct session_owner *owner, const struct ws_start *start, s
 {
     struct wsb_server *s = LIST_OF(owner, struct wsb_server, session_owner);
     struct ws *w = ws_open(&s->shared, start);
-    struct member *member = ws_member(w);
     if (session.at != NULL) {
         struct cast first = cast_of(s, session, true, start->key);
-        member->deliver(member, &first);
+        ws_send(w, &first);
         cast_done(&first);
     }
-    welcome(s, member);
+    welcome(s, w);
     if (start->held != NULL)
         relay_begin(start->held, w);
     else if (s->relay != NULL)
@@ -310,11 +309,13 @@ static void schedule_tick(struct wsb_server *s)
 static void sample(struct wsb_server *s)
 {
     double elapsed_s = (double)(loop_now_ns(s->loop) - s->ticked_ns) / NS_PER_S;
+    double busy = (double)s->shared.busy_count, others = (double)s->shared.open_count - busy;
     s->ticked_ns = loop_now_ns(s->loop);
-    s->samples_due = fmin(s->samples_due + (double)s->shared.open_count * elapsed_s / SAMPLE_EVERY_S,
-                          fmin((double)s->shared.open_count, SAMPLES_A_TICK));
-    ws_sample(&s->shared, (unsigned)s->samples_due);
-    s->samples_due = fmod(s->samples_due, 1);
+    s->busy_due = fmin(s->busy_due + busy * elapsed_s / BUSY_EVERY_S, fmin(busy, SAMPLES_A_TICK));
+    s->others_due = fmin(s->others_due + others * elapsed_s / OTHERS_EVERY_S, fmin(others, SAMPLES_A_TICK));
+    ws_sample(&s->shared, (unsigned)s->busy_due, (unsigned)s->others_due);
+    s->busy_due = fmod(s->busy_due, 1);
+    s->others_due = fmod(s->others_due, 1);
 }
 
 static void on_tick(EV_P_ ev_timer *timer, int events)

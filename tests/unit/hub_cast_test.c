@@ -40,7 +40,7 @@ static void it_is_encoded_once_and_only_when_asked_for(void **state)
     (void)state;
     struct cast c = {.payload = SLICE("hello"), .key = 3, .now_ns = 9, .encode = encode};
     assert_int_equal(encoded, 0);
-    struct blob *first = cast_frame(&c, CAST_PLAIN, false), *second = cast_frame(&c, CAST_PLAIN, false);
+    struct blob *first = cast_frame(&c, CAST_PLAIN, 0, false), *second = cast_frame(&c, CAST_PLAIN, 0, false);
     assert_int_equal(encoded, 1);
     assert_ptr_equal(first, second);
     assert_int_equal(first->refs, 3);
@@ -56,7 +56,7 @@ static void a_copy_is_memory_of_its_own(void **state)
 {
     (void)state;
     struct cast c = {.payload = SLICE("hello"), .key = 3, .now_ns = 9, .encode = encode};
-    struct blob *first = cast_frame(&c, CAST_PLAIN, true), *second = cast_frame(&c, CAST_PLAIN, true);
+    struct blob *first = cast_frame(&c, CAST_PLAIN, 0, true), *second = cast_frame(&c, CAST_PLAIN, 0, true);
     assert_int_equal(encoded, 1);
     assert_ptr_not_equal(first, second);
     assert_int_equal(first->refs, 1);
@@ -71,8 +71,8 @@ static void each_format_is_encoded_once(void **state)
 {
     (void)state;
     struct cast c = {.payload = SLICE("hello"), .encode = encode};
-    struct blob *plain = cast_frame(&c, CAST_PLAIN, false), *small = cast_frame(&c, 1, false);
-    struct blob *again = cast_frame(&c, 1, false);
+    struct blob *plain = cast_frame(&c, CAST_PLAIN, 0, false), *small = cast_frame(&c, 1, 0, false);
+    struct blob *again = cast_frame(&c, 1, 0, false);
     assert_int_equal(encoded, 2);
     assert_int_equal(last_format, 1);
     assert_ptr_not_equal(plain, small);
@@ -81,6 +81,31 @@ static void each_format_is_encoded_once(void **state)
     blob_unref(plain);
     blob_unref(small);
     blob_unref(again);
+}
+
+static void what_is_smaller_than_the_least_is_encoded_plain(void **state)
+{
+    (void)state;
+    struct cast c = {.payload = SLICE("hello"), .encode = encode};
+    assert_ptr_equal(cast_encoded(&c, 1, 6), cast_encoded(&c, CAST_PLAIN, 0));
+    assert_int_equal(encoded, 1);
+    assert_ptr_not_equal(cast_encoded(&c, 1, 5), cast_encoded(&c, CAST_PLAIN, 0));
+    cast_done(&c);
+}
+
+static void what_is_kept_needs_the_callers_bytes_no_longer(void **state)
+{
+    (void)state;
+    char text[] = "hello";
+    struct cast c = {.payload = {text, 5}, .key = 3, .now_ns = 9, .encode = encode}, kept;
+    cast_keep(&c, &kept);
+    cast_done(&c);
+    memset(text, 'x', sizeof text);
+    assert_true(slice_is(kept.payload, "hello"));
+    assert_memory_equal(cast_encoded(&kept, 1, 0)->bytes, "hello", 5);
+    assert_int_equal(encoded, 2);
+    assert_int_equal(kept.key, 3);
+    cast_done(&kept);
 }
 
 static void a_cast_nobody_wanted_is_done_without_encoding(void **state)
@@ -115,6 +140,8 @@ int main(void)
         TEST(it_is_encoded_once_and_only_when_asked_for),
         TEST(a_copy_is_memory_of_its_own),
         TEST(each_format_is_encoded_once),
+        TEST(what_is_smaller_than_the_least_is_encoded_plain),
+        TEST(what_is_kept_needs_the_callers_bytes_no_longer),
         TEST(a_cast_nobody_wanted_is_done_without_encoding),
         TEST(keys_are_fnv_1a),
         TEST(a_key_is_never_0),

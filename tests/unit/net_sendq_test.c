@@ -265,27 +265,6 @@ static void the_front_is_behind_the_begun_head(void **state)
     sendq_free(&q);
 }
 
-static void what_is_about_to_leave_has_begun(void **state)
-{
-    (void)state;
-    struct sendq q = {0};
-    sendq_push(&q, blob_of("aa", 0, 7)), sendq_push(&q, blob_of("bb", 0, 7));
-    sendq_push(&q, blob_of("cc", 0, 7)), sendq_push(&q, blob_of("dd", 0, 8));
-    q.leaving = 2;
-    assert_memory_equal(sendq_first_unstarted(&q)->bytes, "cc", 2);
-    sendq_push_front(&q, blob_of("--", 0, 0));
-    assert_string_equal(contents(&q), "aabb--ccdd");
-    assert_int_equal(sendq_drop_key(&q, 7), 1);
-    assert_string_equal(contents(&q), "aabb--dd");
-    assert_int_equal(sendq_drop_oldest(&q, 1), 1);
-    assert_string_equal(contents(&q), "aabbdd");
-    assert_int_equal(sendq_settle(&q, 3), 1);
-    assert_string_equal(contents(&q), "bdd");
-    assert_int_equal(sendq_drop_unstarted(&q), 1);
-    assert_string_equal(contents(&q), "b");
-    sendq_free(&q);
-}
-
 static void pushing_to_the_front_of_a_full_ring_grows_it(void **state)
 {
     (void)state;
@@ -333,7 +312,6 @@ int main(void)
         TEST(dropping_a_key_keeps_the_order_of_the_others),
         TEST(dropping_a_key_spares_the_begun_head),
         TEST(the_front_is_behind_the_begun_head),
-        TEST(what_is_about_to_leave_has_begun),
         TEST(pushing_to_the_front_of_a_full_ring_grows_it),
         TEST(a_shared_blob_outlives_the_queue),
     };

@@ -1,3 +1,0 @@
-/* All of peer_pair_test, with sends that leave together by io_uring. */
-#define BY_IO_URING true
-#include "peer_pair_test.c" // NOLINT(bugprone-suspicious-include)
