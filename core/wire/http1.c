@@ -65,9 +65,11 @@ static struct slice take_run(struct scan *s, unsigned class)
     struct slice run = {.at = s->at};
     if (!going(s))
         return run;
-    while (s->at < s->end && is((uint8_t)*s->at, class))
-        s->at++;
-    run.size = (size_t)(s->at - run.at);
+    const char *at = s->at;
+    while (at < s->end && is((uint8_t)*at, class))
+        at++;
+    s->at = at;
+    run.size = (size_t)(at - run.at);
     s->starved = s->at == s->end;
     return run;
 }
@@ -167,12 +169,20 @@ static void take_status_line(struct scan *s, struct http1_head *head)
         head->status = (digits.at[0] - '0') * 100 + (digits.at[1] - '0') * 10 + (digits.at[2] - '0');
 }
 
+/* Without case, though names mostly come as they are written here. */
+static bool same_name(struct slice a, struct slice b)
+{
+    return slice_same(a, b) || slice_same_nocase(a, b);
+}
+
 static void check_once(struct scan *s, const struct http1_head *head, const char *name)
 {
+    struct slice wanted = {name, strlen(name)};
     size_t seen = 0;
-    for (size_t i = 0; going(s) && i < head->header_count; i++)
-        if (slice_is_nocase(head->header[i].name, name) && seen++ > 0)
-            fail(s, ERR_HTTP_SYNTAX);
+    for (size_t i = 0; i < head->header_count; i++)
+        seen += same_name(head->header[i].name, wanted);
+    if (seen > 1)
+        fail(s, ERR_HTTP_SYNTAX);
 }
 
 static void check_body_size(struct scan *s, const struct http1_head *head)
@@ -267,7 +277,8 @@ static int parse(const struct grammar *g, const char *at, size_t size, const str
         return s.err;
     if (s.starved)
         return full ? ERR_HTTP_HEAD_SIZE : 0;
-    *ret_head = head;
+    /* The rest of its 4 KiB stays untouched. */
+    memcpy(ret_head, &head, offsetof(struct http1_head, header) + head.header_count * sizeof *head.header);
     return (int)(s.at - at);
 }
 
@@ -292,8 +303,9 @@ int http1_response(const char *at, size_t size, const struct http1_limits *limit
 
 struct slice http1_value(const struct http1_head *head, const char *name)
 {
+    struct slice wanted = {name, strlen(name)};
     for (size_t i = 0; i < head->header_count; i++)
-        if (slice_is_nocase(head->header[i].name, name))
+        if (same_name(head->header[i].name, wanted))
             return head->header[i].value;
     return (struct slice){0};
 }
@@ -329,11 +341,12 @@ bool http1_is_token(struct slice text)
 
 int http1_has_token(const struct http1_head *head, const char *name, const char *token)
 {
+    struct slice wanted = {name, strlen(name)}, sought = {token, strlen(token)};
     for (size_t i = 0; i < head->header_count; i++) {
         struct slice element, list = head->header[i].value;
-        if (slice_is_nocase(head->header[i].name, name))
+        if (same_name(head->header[i].name, wanted))
             while (http1_next(&list, &element))
-                if (slice_is_nocase(element, token))
+                if (same_name(element, sought))
                     return 1;
     }
     return 0;

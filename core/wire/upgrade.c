@@ -1,6 +1,7 @@
 #include "wire/upgrade.h"
 
 #include "base/err.h"
+#include "base/log.h"
 
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -107,7 +108,7 @@ int upgrade_subprotocol(const struct http1_head *request, const char *ours, stru
 {
     struct subprotocols wanted = {.count = 0};
     for (size_t i = 0; i < request->header_count; i++)
-        if (slice_is_nocase(request->header[i].name, "Sec-WebSocket-Protocol"))
+        if (slice_same_nocase(request->header[i].name, SLICE("Sec-WebSocket-Protocol")))
             if (!add_list(&wanted, request->header[i].value))
                 return ERR_HTTP_EXTENSION;
     struct slice chosen = {0};
@@ -117,6 +118,20 @@ int upgrade_subprotocol(const struct http1_head *request, const char *ours, stru
     return 0;
 }
 
+/* SHA1() asks the providers for the algorithm each time, which costs more than the digest. */
+static void sha1(const void *at, size_t size, uint8_t ret_digest[SHA_DIGEST_LENGTH])
+{
+    static EVP_MD *algorithm;
+    static EVP_MD_CTX *context; /* both for as long as the process lives */
+    if (context == NULL) {
+        algorithm = EVP_MD_fetch(NULL, "SHA1", NULL);
+        context = EVP_MD_CTX_new();
+    }
+    if (context == NULL || EVP_DigestInit_ex2(context, algorithm, NULL) != 1 ||
+        EVP_DigestUpdate(context, at, size) != 1 || EVP_DigestFinal_ex(context, ret_digest, NULL) != 1)
+        PANIC("no SHA-1 of OpenSSL");
+}
+
 /* Base64 of the SHA-1 of key and GUID, NUL-terminated. */
 static void accept_of(const char *key, char ret_accept[UPGRADE_ACCEPT_SIZE + 1])
 {
@@ -124,21 +139,23 @@ static void accept_of(const char *key, char ret_accept[UPGRADE_ACCEPT_SIZE + 1])
     uint8_t digest[SHA_DIGEST_LENGTH];
     memcpy(text, key, UPGRADE_KEY_SIZE);
     memcpy(text + UPGRADE_KEY_SIZE, guid, sizeof guid - 1);
-    SHA1(text, sizeof text, digest);
+    sha1(text, sizeof text, digest);
     EVP_EncodeBlock((uint8_t *)ret_accept, digest, sizeof digest);
 }
 
 void upgrade_accept(const struct http1_head *request, struct slice subprotocol, struct slice extra,
                     struct buf *out)
 {
+    static const char fixed[] = "HTTP/1.1 101 Switching Protocols\r\n"
+                                "Upgrade: websocket\r\n"
+                                "Connection: Upgrade\r\n"
+                                "Sec-WebSocket-Accept: ";
     char accept[UPGRADE_ACCEPT_SIZE + 1];
     accept_of(http1_value(request, "Sec-WebSocket-Key").at, accept);
-    buf_printf(out,
-               "HTTP/1.1 101 Switching Protocols\r\n"
-               "Upgrade: websocket\r\n"
-               "Connection: Upgrade\r\n"
-               "Sec-WebSocket-Accept: %s\r\n",
-               accept);
+    buf_reserve(out, sizeof fixed + sizeof accept + extra.size + 4); /* at once, where there is no more */
+    buf_append(out, fixed, sizeof fixed - 1);
+    buf_append(out, accept, UPGRADE_ACCEPT_SIZE);
+    buf_append(out, "\r\n", 2);
     if (subprotocol.at != NULL)
         buf_printf(out, "Sec-WebSocket-Protocol: %.*s\r\n", (int)subprotocol.size, subprotocol.at);
     buf_append(out, extra.at, extra.size);
