@@ -36,6 +36,8 @@ struct gate {
 /* Takes over the listening descriptor. */
 void gate_open(struct gate *g, struct loop *loop, int listening, struct gate_owner *owner,
                const struct gate_config *config);
+/* Whether somebody who comes is accepted at once. */
+bool gate_is_open(const struct gate *g);
 /* What kept it shut may be over. */
 void gate_check(struct gate *g);
 /* Shows how long the kernel's accept queue is, and how long it may be. */
