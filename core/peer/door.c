@@ -484,6 +484,11 @@ void door_shut(struct door *d, int err)
         refuse(LIST_OF(job, struct visitor, job), err);
 }
 
+bool door_calm(const struct door *d)
+{
+    return d->visitors == 0 && gate_is_open(&d->gate);
+}
+
 bool door_empty(const struct door *d)
 {
     return d->visitors == 0;

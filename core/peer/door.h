@@ -78,6 +78,9 @@ void door_reserve(struct door *d, bool keep);
 /* Stops listening. Visitors on their way in, and those in the accept queue, are refused with err once they
  * have asked; those that wait for a look-up at once. A second call changes err. */
 void door_shut(struct door *d, int err);
+/* Nobody is on the way in, nor waits to be accepted: door_tick finds nothing to do, the next one that comes
+ * included, until its deadline. */
+bool door_calm(const struct door *d);
 /* No visitor is left. */
 bool door_empty(const struct door *d);
 /* Drops the visitors. NULL is accepted. */

@@ -100,7 +100,7 @@ uint64_t ws_key(const struct ws *w);
 void ws_close(struct ws *w, int err);
 /* Samples as many open connections at most, busy ones and others, those that waited longest first: kernel
  * memory, slowness, pings, deadlines. */
-void ws_sample(struct ws_shared *shared, unsigned busy, unsigned others);
+void ws_sample(struct ws_shared *shared, uint64_t busy, uint64_t others);
 /* Resets connections in CLOSING whose grace is over. */
 void ws_expire(struct ws_shared *shared);
 /* One that is open, or NULL when none is. */

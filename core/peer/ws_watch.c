@@ -94,7 +94,7 @@ static void look_at_first(struct link *list, uint64_t most, uint64_t now_ns)
     }
 }
 
-void ws_sample(struct ws_shared *shared, unsigned busy, unsigned others)
+void ws_sample(struct ws_shared *shared, uint64_t busy, uint64_t others)
 {
     uint64_t now_ns = loop_now_ns(shared->owner.loop);
     ws_trim(now_ns);

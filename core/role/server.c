@@ -3,6 +3,7 @@
  *     SERVING -> LEAVING (drain or stop: no door, closes under way) -> done() */
 #include "role/config.h"
 #include "role/feed.h"
+#include "role/pace.h"
 #include "role/relay.h"
 #include "role/session.h"
 #include "base/clock.h"
@@ -25,18 +26,12 @@
 #include "wsb.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* A few connections are looked at at each tick: those that have something queued ten times a second, the
- * others twice; where there are thousands of them less often, so that the cost is bounded. */
-enum { SAMPLES_A_TICK = 100 };
-
 /* A replay of history comes in messages of this size. */
 enum { WELCOME_MESSAGE = 16 * 1024 };
-static const double TICK_S = 0.01, BUSY_EVERY_S = 0.1, OTHERS_EVERY_S = 0.5;
 
 struct wsb_server {
     struct server_config config;
@@ -60,8 +55,7 @@ struct wsb_server {
     char welcome_text[WELCOME_MESSAGE];
     ev_timer tick;
     struct rng rng;
-    uint64_t ticked_ns;
-    double busy_due, others_due; /* samples */
+    struct pace pace;
     uint16_t port;
     int leaving; /* the ERR_ that connections are closed with, 0 while serving */
     uint64_t leave_until_ns, leave_window_ns;
@@ -298,24 +292,24 @@ static void leave_step(struct wsb_server *s)
         ws_close(ws_first_open(&s->shared), s->leaving);
 }
 
-/* At random around TICK_S: in step with a publisher, sampling would always see the same moment of its period.
- */
-static void schedule_tick(struct wsb_server *s)
+static struct paced connections(const struct wsb_server *s)
 {
-    s->tick.repeat = TICK_S * (0.5 + rng_unit(&s->rng));
-    ev_timer_again(loop_ev(s->loop), &s->tick);
+    return (struct paced){s->shared.busy_count, s->shared.open_count - s->shared.busy_count};
 }
 
-static void sample(struct wsb_server *s)
+/* At random around the pace: in step with a publisher, sampling would always see the same moment of its
+ * period. Only ever sooner than it is due already, however often that is asked for. */
+static void schedule_tick(struct wsb_server *s)
 {
-    double elapsed_s = (double)(loop_now_ns(s->loop) - s->ticked_ns) / NS_PER_S;
-    double busy = (double)s->shared.busy_count, others = (double)s->shared.open_count - busy;
-    s->ticked_ns = loop_now_ns(s->loop);
-    s->busy_due = fmin(s->busy_due + busy * elapsed_s / BUSY_EVERY_S, fmin(busy, SAMPLES_A_TICK));
-    s->others_due = fmin(s->others_due + others * elapsed_s / OTHERS_EVERY_S, fmin(others, SAMPLES_A_TICK));
-    ws_sample(&s->shared, (unsigned)s->busy_due, (unsigned)s->others_due);
-    s->busy_due = fmod(s->busy_due, 1);
-    s->others_due = fmod(s->others_due, 1);
+    const struct server_config *c = &s->config;
+    bool urgent = s->leaving != 0 || s->relay != NULL || !door_calm(s->door);
+    uint64_t shortest_ns = least(least(c->tls_timeout, c->handshake_timeout), c->evict_grace);
+    double next_s = pace_tick_s(connections(s), urgent, shortest_ns) * (0.5 + rng_unit(&s->rng));
+    if (ev_is_active(&s->tick) && ev_timer_remaining(loop_ev(s->loop), &s->tick) <= next_s)
+        return;
+    ev_timer_stop(loop_ev(s->loop), &s->tick);
+    ev_timer_set(&s->tick, next_s, 0);
+    ev_timer_start(loop_ev(s->loop), &s->tick);
 }
 
 static void on_tick(EV_P_ ev_timer *timer, int events)
@@ -326,7 +320,8 @@ static void on_tick(EV_P_ ev_timer *timer, int events)
     if (s->relay != NULL)
         relay_tick(s->relay);
     ws_expire(&s->shared);
-    sample(s);
+    struct paced due = pace_samples(&s->pace, connections(s), loop_now_ns(s->loop));
+    ws_sample(&s->shared, due.busy, due.others);
     door_tick(s->door);
     if (s->leaving == 0)
         return;
@@ -523,6 +518,7 @@ int wsb_server_set(struct wsb_server *s, const char *const *settings, char *why,
         return ERR_OPTION_VALUE;
     s->config = trial;
     apply(s);
+    schedule_tick(s);
     if (s->leaving == 0)
         run_feed(s, trial.feed_rate);
     return 0;
@@ -550,6 +546,7 @@ static void leave(struct wsb_server *s, int err, uint64_t window_ns, void (*done
     session_turn_away(s->sessions, err);
     door_shut(s->door, err);
     leave_step(s);
+    schedule_tick(s);
 }
 
 void wsb_server_drain(struct wsb_server *s, void (*done)(void *), void *arg)

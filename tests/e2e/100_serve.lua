@@ -2,6 +2,7 @@
 
 local served = require "served"
 local t = require "harness"
+local uv = require "luv"
 
 local function fails(flags, code, ...)
   local r = t.run { t.wsb, "serve", table.unpack(flags) }
@@ -68,6 +69,24 @@ t.test("ends though a client neither reads nor answers", function()
   assert(server:finish "sigterm" == 0)
   gone(workers)
   assert(select(2, client:read_all()) == "reset")
+  server:leave()
+end)
+
+-- How often the process has gone to sleep.
+local function sleeps(pid)
+  local file = assert(io.open(("/proc/%d/status"):format(pid)))
+  local text = file:read("a")
+  file:close()
+  return tonumber(text:match "\nvoluntary_ctxt_switches:%s*(%d+)")
+end
+
+t.test("rests while nobody is there", function()
+  local server = served.start()
+  local pid = server:workers()[1]
+  local from, began = sleeps(pid), uv.hrtime()
+  t.wait_until(function() return sleeps(pid) >= from + 20 end, 10, "the server to have slept 20 times")
+  local seconds = (uv.hrtime() - began) / 1e9
+  assert(seconds > 0.6, ("it woke up 20 times in %.2f s"):format(seconds))
   server:leave()
 end)
 
