@@ -202,6 +202,7 @@ static SSL_CTX *prepare(struct tls_context *c, char *why, size_t why_size)
     /* One recv for many small records, not two for each. */
     SSL_CTX_set_read_ahead(ssl, 1);
     SSL_CTX_set_min_proto_version(ssl, o->only_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    SSL_CTX_set_max_proto_version(ssl, o->only_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
     if (!(o->server ? prepare_server(c, ssl, why, why_size) : prepare_client(c, ssl, why, why_size))) {
         SSL_CTX_free(ssl);
         ssl = NULL;

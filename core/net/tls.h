@@ -18,7 +18,7 @@ struct tls_options {
     bool verify;                 /* client: refuse a wrong certificate or name */
     bool resume;                 /* server: hand out tickets; client: use them */
     uint64_t ticket_lifetime_ns; /* server: of a ticket and of the key that seals it; 0: an hour */
-    bool only_1_3;
+    bool only_1_2, only_1_3;     /* neither: both versions; at most one of them */
 };
 
 /* NULL with the reason in `why` (which names the file). */

@@ -437,8 +437,11 @@ static void share(struct wsb_swarm *s)
 static int prepare_tls(struct wsb_swarm *s, char *why, size_t why_size)
 {
     const struct swarm_config *c = &s->config;
-    struct tls_options options = {
-        .ca = c->tls_ca.at, .name = s->aim.url[0].host, .verify = c->tls_verify, .resume = c->tls_resume};
+    struct tls_options options = {.ca = c->tls_ca.at,
+                                  .name = s->aim.url[0].host,
+                                  .verify = c->tls_verify,
+                                  .resume = c->tls_resume,
+                                  .only_1_2 = c->tls_max == 0};
     if (!s->aim.url[0].secure)
         return 0;
     s->shared.tls = tls_context_new(&options, why, why_size);

@@ -3,6 +3,7 @@
 
 local lab = require "lab"
 local served = require "served"
+local swarmed = require "swarmed"
 local t = require "harness"
 local websocket = require "websocket"
 
@@ -144,6 +145,34 @@ test("a client that speaks no TLS, or does not finish, is dropped", { "--tls-tim
     silent:close()
     upgraded(connect(server.port))
   end)
+
+-- A swarm at this server; the sixth client comes a quarter of a second after the first.
+local function swarm_at(server, max)
+  return swarmed.start { url = server.url, clients = "6", connect_rate = "20", tls_verify = "false",
+    tls_max = max }
+end
+
+test("a swarm with tls_max=1.2 comes in and resumes", {}, function(server)
+  local swarm = swarm_at(server, "1.2")
+  swarm:await("clients_open", 6)
+  assert(swarm:count "clients_tls_resumed" > 0, "none resumed")
+  swarm:stop()
+end)
+
+test("a server with tls_min=1.3 refuses it and says why", { "--tls-min", "1.3" }, function(server)
+  local swarm = swarm_at(server, "1.2")
+  swarm:await("clients_tls_failed", 6)
+  swarm:expect { clients_failed = 6, clients_open = 0 }
+  swarm:stop()
+  assert(swarm.process.stderr:find("TLS: tlsv1 alert protocol version", 1, true), swarm.process.stderr)
+  swarm = swarm_at(server, "1.3")
+  swarm:await("clients_open", 6)
+  swarm:stop()
+end)
+
+test("another tls_max is refused", {}, function(server)
+  swarm_at(server, "1.1"):await_event "failed why=tls_max: '1.1' is not accepted; give 1.2|1.3"
+end)
 
 t.test("--tls auto makes a pair of its own", function()
   serving({ "--tls", "auto" }, function(server)
