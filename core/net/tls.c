@@ -1,5 +1,6 @@
 #include "net/tls.h"
 
+#include "base/buf.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -129,6 +130,43 @@ static void prepare_tickets(struct tls_context *c, SSL_CTX *ssl)
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ssl, ticket_key);
 }
 
+/* The cheapest to agree to where a CPU has SHA-256 and not SHA-384, and the smallest to keep. */
+static bool is_preferred(const SSL_CIPHER *cipher)
+{
+    int exchange = SSL_CIPHER_get_kx_nid(cipher);
+    return SSL_CIPHER_get_cipher_nid(cipher) == NID_aes_128_gcm &&
+           (exchange == NID_kx_ecdhe || exchange == NID_kx_any);
+}
+
+static void append_names(const STACK_OF(SSL_CIPHER) * ciphers, bool of_1_3, bool preferred, struct buf *list)
+{
+    for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++) {
+        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(ciphers, i);
+        if ((SSL_CIPHER_get_kx_nid(cipher) == NID_kx_any) != of_1_3 || is_preferred(cipher) != preferred)
+            continue;
+        buf_printf(list, "%s:", SSL_CIPHER_get_name(cipher));
+    }
+}
+
+static bool order_ciphers(SSL_CTX *ssl, bool of_1_3, int (*set)(SSL_CTX *ssl, const char *list))
+{
+    struct buf list = {0};
+    append_names(SSL_CTX_get_ciphers(ssl), of_1_3, true, &list);
+    append_names(SSL_CTX_get_ciphers(ssl), of_1_3, false, &list);
+    bool done = list.size == 0 || set(ssl, (const char *)list.at) == 1;
+    buf_free(&list);
+    return done;
+}
+
+/* Puts some first of what the system lets be accepted; a client that puts ChaCha first has no AES in its CPU,
+ * and gets that. */
+static bool prefer_ciphers(SSL_CTX *ssl)
+{
+    SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    return order_ciphers(ssl, true, SSL_CTX_set_ciphersuites) &&
+           order_ciphers(ssl, false, SSL_CTX_set_cipher_list);
+}
+
 /* Ends that are on their way in know the context no longer, and make tickets with keys of their own. */
 static void forget(SSL_CTX *ssl)
 {
@@ -148,7 +186,7 @@ static bool prepare_server(struct tls_context *c, SSL_CTX *ssl, char *why, size_
         SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
     }
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
-    return use_certificate(c, ssl, why, why_size);
+    return prefer_ciphers(ssl) && use_certificate(c, ssl, why, why_size);
 }
 
 static bool trust(const struct tls_options *o, SSL_CTX *ssl, char *why, size_t why_size)
@@ -250,6 +288,17 @@ const char *tls_context_certificate(const struct tls_context *c)
     return c->pem != NULL ? c->pem : "";
 }
 
+/* A copy, since OpenSSL does not offer one again that has resumed TLS 1.3 once; but of many streams that
+ * begin before the first has a newer ticket, all are to resume. */
+static void offer_session(SSL *ssl, const SSL_SESSION *session)
+{
+    SSL_SESSION *copied = SSL_SESSION_dup(session);
+    if (copied == NULL)
+        return;
+    SSL_set_session(ssl, copied);
+    SSL_SESSION_free(copied);
+}
+
 struct ssl_st *tls_context_end(struct tls_context *c)
 {
     const char *name = c->options.name;
@@ -266,7 +315,7 @@ struct ssl_st *tls_context_end(struct tls_context *c)
         return NULL;
     }
     if (c->session != NULL)
-        SSL_set_session(ssl, c->session);
+        offer_session(ssl, c->session);
     return ssl;
 }
 

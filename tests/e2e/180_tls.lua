@@ -58,6 +58,25 @@ test("--tls-min 1.3 refuses 1.2", { "--tls-min", "1.3" }, function(server)
   assert(client.stderr:find "protocol version", client.stderr)
 end)
 
+-- By what the client offers, in its own order.
+test("AES-128 with SHA-256 comes first, ChaCha where the client puts it first", {}, function(server)
+  local function agreed(cipher, ...)
+    local said = upgraded(connect(server.port, ...))
+    assert(said:find("Cipher is " .. cipher .. "\n", 1, true), said)
+  end
+  agreed("TLS_AES_128_GCM_SHA256", "-tls1_3")
+  agreed("TLS_AES_256_GCM_SHA384", "-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384")
+  agreed("TLS_CHACHA20_POLY1305_SHA256", "-tls1_3", "-ciphersuites",
+    "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256")
+  local name = upgraded(connect(server.port, "-tls1_2")):match "Cipher is (ECDHE%-%w+)%-AES128%-GCM%-SHA256\n"
+  assert(name, "another cipher")
+  agreed(name .. "-CHACHA20-POLY1305", "-tls1_2", "-cipher",
+    ("%s-CHACHA20-POLY1305:%s-AES128-GCM-SHA256"):format(name, name))
+  for _, only in ipairs { "-AES256-GCM-SHA384", "-AES128-SHA256", "-AES256-SHA" } do
+    agreed(name .. only, "-tls1_2", "-cipher", name .. only)
+  end
+end)
+
 test("agrees to http/1.1 by ALPN, and refuses who wants something else", {}, function(server)
   assert(upgraded(connect(server.port, "-alpn", "h2,http/1.1")):find("ALPN protocol: http/1.1", 1, true))
   local client = connect(server.port, "-alpn", "h2")

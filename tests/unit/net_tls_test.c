@@ -99,6 +99,34 @@ static void sessions_resume(void **state)
         }
 }
 
+/* The second has no ticket of its own yet when the third begins. */
+static void many_resume_with_one_ticket(void **state)
+{
+    (void)state;
+    for (int only_1_3 = 0; only_1_3 < 2; only_1_3++) {
+        struct tls_options o = automatic;
+        o.only_1_3 = only_1_3;
+        struct tls_context *s = context(o);
+        o = trusting(s);
+        o.only_1_2 = !only_1_3;
+        struct tls_context *c = context(o);
+        struct ends e[3];
+        for (size_t i = 0; i < 3; i++) {
+            e[i] = try_ends(s, c);
+            assert_int_equal(e[i].client_io, IO_DONE);
+            assert_int_equal(stream_resumed(&e[i].client), i > 0);
+            if (i == 0)
+                pour(&e[i].server, &e[i].client, 10, 10, SIZE_MAX);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            pour(&e[i].server, &e[i].client, 10, 10, SIZE_MAX);
+            close_ends(&e[i]);
+        }
+        tls_context_free(c);
+        tls_context_free(s);
+    }
+}
+
 static SSL_SESSION *raw_session;
 
 static int raw_keep(SSL *ssl, SSL_SESSION *got)
@@ -363,6 +391,7 @@ int main(void)
         cmocka_unit_test(versions_are_1_2_and_1_3),
         cmocka_unit_test(alpn_is_http_1_1_or_nothing),
         cmocka_unit_test(sessions_resume),
+        cmocka_unit_test(many_resume_with_one_ticket),
         cmocka_unit_test(tickets_resume_in_both_versions),
         cmocka_unit_test(certificates_are_verified),
         cmocka_unit_test(names_are_sent),
