@@ -23,28 +23,30 @@ local LOADS = {
 local IDLE = 10000
 local CLIMB_S = 30
 local KEEPS_UP, NOT_JOINED = 0.97, 0.97
-local ALL_RESUMED, SOME_RESUMED = 0.9, 0.3
+local ALL_RESUMED = 0.9
 local QUICK, GROWTH = "floor,wsb,ws", "floor,wsb" -- whom a quick run, and one of growth, compare
 local MEMORY = {
   { key = "plain", title = "plain" },
   { key = "deflate", title = "permessage-deflate agreed", deflate = true },
   { key = "tls", title = "TLS", tls = "ecdsa" },
 }
-local HANDSHAKES = {
-  { key = "plain", title = "plain", n = 8000 },
-  { key = "ecdsa", title = "TLS, ECDSA", n = 1500, tls = "ecdsa" },
-  { key = "rsa", title = "TLS, RSA", n = 800, tls = "rsa" },
-  { key = "resumed", title = "TLS, resumed", n = 900, tls = "ecdsa", resume = true, paced = true },
-  { key = "paced", title = "TLS, ECDSA, full, paced as the resumed", n = 200, tls = "ecdsa", paced = true },
-}
+local HANDSHAKES = { { key = "plain", title = "plain", n = 8000 } }
+for _, version in ipairs { "1.3", "1.2" } do
+  for _, key in ipairs { "ecdsa", "rsa" } do
+    HANDSHAKES[#HANDSHAKES + 1] = { key = ("%s_%s"):format(key, version), n = 600, tls = key, max = version,
+      title = ("TLS %s, %s"):format(version, key:upper()) }
+  end
+end
 
 -- Figures that are quotients of two others of the same round.
-local QUOTIENTS = {
-  { key = "resumed_ecdsa", title = "TLS: server CPU of a full handshake (ECDSA) over that of a resumed one, "
-    .. "to be 3 or more", of = "handshake_cpu_paced", over = "handshake_cpu_resumed" },
-  { key = "resumed_rsa", title = "TLS: server CPU of a full handshake (RSA) over that of a resumed one, "
-    .. "to be 3 or more", of = "handshake_cpu_rsa", over = "handshake_cpu_resumed" },
-}
+local QUOTIENTS = {}
+for _, h in ipairs(HANDSHAKES) do
+  if h.tls then
+    QUOTIENTS[#QUOTIENTS + 1] = { key = "full_resumed_" .. h.key, of = "handshakes_cpu_" .. h.key,
+      over = "resumed_cpu_" .. h.key, title = h.title .. ": server CPU of a full handshake over that of a "
+        .. "resumed one, to be 3 or more" }
+  end
+end
 for _, load in ipairs(LOADS) do
   QUOTIENTS[#QUOTIENTS + 1] = { key = "swarm_server_" .. load.key, of = "swarm_cpu_" .. load.key,
     over = "cpu_" .. load.key, title = "swarm CPU a message over server CPU a delivery: " .. load.title }
@@ -73,7 +75,9 @@ local function declare()
   end
   for _, h in ipairs(HANDSHAKES) do
     add("handshakes_" .. h.key, "handshakes: " .. h.title, "a second")
-    add("handshake_cpu_" .. h.key, "server CPU a handshake: " .. h.title, "µs")
+    if h.tls then add("resumed_" .. h.key, "handshakes: " .. h.title .. ", resumed", "a second") end
+    add("handshakes_cpu_" .. h.key, "server CPU a handshake: " .. h.title, "µs")
+    if h.tls then add("resumed_cpu_" .. h.key, "server CPU a handshake: " .. h.title .. ", resumed", "µs") end
   end
   for _, q in ipairs(QUOTIENTS) do
     list[#list + 1] = { key = q.key, title = q.title, unit = "times", base = false }
@@ -102,8 +106,8 @@ end
 -- One measurement; what cannot be measured is told, and the others go on.
 function Bench:try(contestant, what, measure, ...)
   self.ctx:say(("%s: %s"):format(contestant.name, what))
-  local ok, result = pcall(measure, contestant, ...)
-  if ok then return result end
+  local ok, result, more = pcall(measure, contestant, ...)
+  if ok then return result, more end
   if type(result) == "table" and result.signal then error(result, 0) end
   local why = type(result) == "table" and result.message or tostring(result)
   self:note("%s: %s: %s", contestant.name, what, why)
@@ -165,29 +169,25 @@ function Bench:idle(contestant)
   end
 end
 
--- What one that resumes costs, where some of those that were measured did not. nil: too few did.
-function Bench:resuming(contestant, round, f)
-  local share = f.resumed or 0
-  local full = (self.values[contestant.name].handshake_cpu_ecdsa or {})[round]
-  if share > ALL_RESUMED then return f.handshake_cpu end
-  if not f.resumed then return nil end
-  self:note("%s: only %.0f %% of its TLS sessions were resumed; the CPU of the others is taken off",
-    contestant.name, share * 100)
-  return share > SOME_RESUMED and full and (f.handshake_cpu - (1 - share) * full) / share or nil
+function Bench:shake(contestant, how, round)
+  local full, again = self:try(contestant, "handshakes, " .. how.title, figures.handshakes, how, how.n)
+  for name, f in pairs { handshakes = full, resumed = again } do
+    if f.came and f.came < how.n then
+      self:note("%s: %s, %s: only %d of %d came in", contestant.name, name, how.title, f.came, how.n)
+    end
+    if name == "resumed" and f.resumed < ALL_RESUMED then
+      self:note("%s: %s: only %.0f %% of those that came back resumed", contestant.name, how.title,
+        f.resumed * 100)
+    else
+      self:keep(contestant, name .. "_" .. how.key, round, f.rate)
+      self:keep(contestant, name .. "_cpu_" .. how.key, round, f.cpu)
+    end
+  end
 end
 
 function Bench:handshakes(contestant, round)
   for _, how in ipairs(HANDSHAKES) do
-    if able(contestant, how) then
-      local f = self:try(contestant, "handshakes, " .. how.title, figures.handshakes, how, how.n)
-      if f.came and f.came < how.n then
-        self:note("%s: handshakes, %s: only %d of %d came in", contestant.name, how.title, f.came, how.n)
-      end
-      local cpu = f.handshake_cpu
-      if how.resume then cpu = self:resuming(contestant, round, f) end
-      self:keep(contestant, "handshakes_" .. how.key, round, f.handshakes)
-      self:keep(contestant, "handshake_cpu_" .. how.key, round, cpu)
-    end
+    if able(contestant, how) then self:shake(contestant, how, round) end
   end
 end
 

@@ -15,7 +15,8 @@ local WARM_S = 0.7
 local IDLE_S = 2
 figures.ONE_ONLY = 0.001   -- messages a second: one at once, and none after it
 figures.GIVEN_BACK_S = 2.2 -- what a server takes for those on their way in, it may give back afterwards
-local CONNECT_RATE, TLS_CONNECT_RATE, RESUME_RATE = 4000, 1200, 300
+local CONNECT_RATE, TLS_CONNECT_RATE = 4000, 1200
+local AWAY_S = 1        -- from leaving to coming back
 local PAUSES_RATE = 15  -- broadcasts a second, so few that a window must not begin or end within one
 local PAUSE_S = 0.015   -- nothing arrives: the broadcast is over
 
@@ -201,31 +202,53 @@ local function await(group, counter, n)
   return group:counts()
 end
 
----Handshakes a second when all come at once, and the server's CPU for each, in microseconds. Those that
----resume come one after the other, each with the last one's ticket, so that their number a second is the
----swarm's, and each finds the server asleep, as full ones do that are paced alike. The first that resume,
----which have no ticket yet, do not count.
+-- How a server takes in `n` that come at once; `before`: what had been counted until then.
+local function take_in(runs, group, n, before)
+  local cpu = meter.cpu(runs.pid)
+  await(group, "clients_started", before.clients_started + 1)
+  local from = core.now()
+  local counts = await(group, "clients_opened", before.clients_opened + n)
+  local seconds, came = core.now() - from, counts.clients_opened - before.clients_opened
+  if came == 0 then errors.raise(errors.ENVIRONMENT, "none of %d came in", n) end
+  return { came = came, rate = came / seconds, cpu = (meter.cpu(runs.pid) - cpu) / came * 1e6,
+    resumed = (counts.clients_tls_resumed - before.clients_tls_resumed) / came }
+end
+
+-- All come in, leave because of a message that is too large for them, and come back at once.
+local function come_back(runs, group, n)
+  await(group, "clients_opened", n)
+  task.sleep(AWAY_S / 4) -- the server has subscribed the last
+  runs.begin()
+  await(group, "clients_waiting", n)
+  task.sleep(AWAY_S / 2) -- and closed them
+  local counts = group:counts()
+  if counts.clients_waiting < n or counts.clients_started > n then
+    errors.raise(errors.ENVIRONMENT, "some of %d were not in, or had not left when others came back", n)
+  end
+  return take_in(runs, group, n, counts)
+end
+
+local NOTHING = { clients_started = 0, clients_opened = 0, clients_tls_resumed = 0 }
+
+---Handshakes a second when all come at once, the server's CPU for each, in microseconds, and the share that
+---resumed: first of full ones; then, over TLS, of as many that come back, each with the newest ticket.
+---@param how {tls: string?, max: string?}
+---@return {came: integer, rate: number, cpu: number, resumed: number} full
+---@return {came: integer, rate: number, cpu: number, resumed: number}? again
 ---@async
 function figures.handshakes(contestant, how, n)
-  local runs = contestant.start { rate = 1, size = 64, tls = how.tls }
+  local runs = contestant.start { rate = figures.ONE_ONLY, size = 64, tls = how.tls }
   local group
+  local options = { connect_rate = 1e6, tls_max = how.max, tls_resume = false }
   return errors.finally(function()
-    local before, cpu = { clients_opened = 0, clients_tls_resumed = 0 }, meter.cpu(runs.pid)
-    group = figures.connect(runs, n, { connect_rate = how.paced and RESUME_RATE or 1e6,
-      tls_resume = how.resume or false })
-    local from = core.now()
-    if how.resume then
-      before = await(group, "clients_tls_resumed", n / 10)
-      cpu = meter.cpu(runs.pid)
-    end
-    local counts = await(group, "clients_opened", n)
-    local seconds, came = core.now() - from, counts.clients_opened - before.clients_opened
-    if came <= 0 then
-      errors.raise(errors.ENVIRONMENT, "%s: %d of %d came in", contestant.name, counts.clients_opened, n)
-    end
-    return { handshakes = not how.paced and came / seconds or nil, came = counts.clients_opened,
-      handshake_cpu = (meter.cpu(runs.pid) - cpu) / came * 1e6,
-      resumed = (counts.clients_tls_resumed - before.clients_tls_resumed) / came }
+    group = figures.connect(runs, n, options)
+    local full = take_in(runs, group, n, NOTHING)
+    if not how.tls then return full end
+    group:close()
+    options.tls_resume, options.max_message = true, 1
+    options.reconnect, options.reconnect_base = "fixed", ("%gs"):format(AWAY_S)
+    group = figures.connect(runs, n, options)
+    return full, come_back(runs, group, n)
   end, function()
     if group then group:close() end
     runs.close()

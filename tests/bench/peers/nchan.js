@@ -26,7 +26,8 @@ http {
     nchan_max_reserved_memory 256M;
     server {
         listen 127.0.0.1:${port} backlog=4096${tls ? " ssl" : ""};
-        ${tls ? `ssl_certificate ${tls}; ssl_certificate_key ${tls}; ssl_session_cache shared:S:10m;` : ""}
+        ${tls ? `ssl_certificate ${tls}; ssl_certificate_key ${tls}; ssl_session_cache shared:S:10m;
+        ssl_protocols TLSv1.2 TLSv1.3;` : ""}
         location /feed { nchan_subscriber websocket; nchan_channel_id feed; nchan_message_buffer_length 0; }
     }
     server {
