@@ -79,7 +79,7 @@ static void watch(struct conn *c, int events)
     if ((c->io.events & (EV_READ | EV_WRITE)) == events && ev_is_active(&c->io) == (events != 0))
         return;
     ev_io_stop(ev, &c->io);
-    ev_io_set(&c->io, c->stream.fd, events);
+    ev_io_modify(&c->io, events);
     if (events != 0)
         ev_io_start(ev, &c->io);
     read_ahead(c); /* stopping forgets what was fed */

@@ -88,7 +88,7 @@ static void visitor_left(struct visitor *v)
 static void visitor_watch(struct visitor *v, int events)
 {
     ev_io_stop(loop_ev(v->door->loop), &v->io);
-    ev_io_set(&v->io, v->stream.fd, events);
+    ev_io_modify(&v->io, events);
     ev_io_start(loop_ev(v->door->loop), &v->io);
 }
 
