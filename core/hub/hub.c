@@ -10,7 +10,7 @@
  * leave -> the last member takes the slot; during a walk the slot becomes a hole (NULL) instead
  * publish -> the burst, made if there is none
  * walk -> every member is handed the burst, which is not the topic's any more
- * end of the outermost walk -> holes are closed
+ * end of the walk -> holes are closed
  * no members, no walk -> freed */
 struct topic {
     struct slice name; /* first, so that the tree compares topics as it does names */
@@ -18,7 +18,6 @@ struct topic {
     uint32_t used; /* slots, holes included */
     uint32_t capacity;
     uint32_t holes;
-    uint32_t walks;      /* under way: a member may publish so much that there is another within one */
     struct burst *burst; /* what waits, or NULL */
     struct link due;     /* in hub->due while there is a burst */
     uint64_t key;
@@ -26,8 +25,9 @@ struct topic {
 };
 
 struct hub {
-    void *topics;    /* tsearch(3) */
-    struct link due; /* topics where something waits */
+    void *topics;         /* tsearch(3) */
+    struct link due;      /* topics where something waits */
+    struct topic *walked; /* whose members are being handed a burst, or NULL: one at a time */
     struct hub_owner *owner;
 };
 
@@ -70,7 +70,7 @@ static void close_holes(struct topic *t)
 /* What had to wait for the end of the walk. May free the topic. */
 static void topic_settle(struct hub *h, struct topic *t)
 {
-    if (t->walks > 0)
+    if (t == h->walked)
         return;
     if (t->holes > 0)
         close_holes(t);
@@ -126,7 +126,7 @@ void hub_leave(struct hub *h, struct member *m)
     if (!t)
         return;
     m->topic = NULL;
-    if (t->walks > 0) {
+    if (t == h->walked) {
         t->member[m->slot] = NULL;
         t->holes++;
         return;
@@ -140,7 +140,7 @@ void hub_leave(struct hub *h, struct member *m)
 static void walk(struct hub *h, struct topic *t, struct burst *b)
 {
     uint32_t end = t->used; /* who joins during the walk stands behind it */
-    t->walks++;
+    h->walked = t;
     for (uint32_t i = 0; i < end; i++) {
         struct member *m = t->member[i];
         if (i + AHEAD < end) {
@@ -151,12 +151,12 @@ static void walk(struct hub *h, struct topic *t, struct burst *b)
             m->deliver(m, b);
     }
     h->owner->handed(h->owner, b);
-    t->walks--;
+    h->walked = NULL;
 }
 
 void hub_settle_topic(struct hub *h, struct topic *t)
 {
-    if (t == NULL || t->burst == NULL)
+    if (t == NULL || t->burst == NULL || h->walked != NULL)
         return;
     struct burst *b = t->burst;
     t->burst = NULL;
@@ -168,7 +168,7 @@ void hub_settle_topic(struct hub *h, struct topic *t)
 
 void hub_settle(struct hub *h)
 {
-    while (!list_empty(&h->due))
+    while (!list_empty(&h->due) && h->walked == NULL)
         hub_settle_topic(h, LIST_OF(h->due.next, struct topic, due));
 }
 

@@ -35,7 +35,8 @@ uint32_t hub_publish(struct hub *h, struct slice topic, struct cast *cast, const
 /* The same for a topic that a member of it names by its own pointer: no look-up. */
 uint32_t hub_publish_to(struct hub *h, struct topic *t, struct cast *cast, const struct member *except);
 /* Hands out what waits: all of it, or what waits in one topic (NULL: none). A topic whose last members leave
- * meanwhile is gone. */
+ * meanwhile is gone. While a burst is being handed out it does nothing: what is published then comes after.
+ */
 void hub_settle(struct hub *h);
 void hub_settle_topic(struct hub *h, struct topic *t);
 /* Valid while the topic has members. */
