@@ -123,16 +123,24 @@ function figures.load(contestant, load, seconds)
   end)
 end
 
----The most deliveries a second with which the server keeps up.
+local function connect_all(runs, n)
+  local group = figures.connect(runs, n)
+  group:connect()
+  group:start()
+  return group, function() return figures.swarm_cpu(group) end
+end
+
+---The most deliveries a second with which the server keeps up, and the lag at half of them, in seconds.
 ---@param cpu_us number  what a delivery costs at an easy rate
 ---@async
 function figures.saturation(contestant, load, cpu_us, seconds)
-  return saturation(contestant, { n = load.n, size = load.size, cpu_us = cpu_us }, seconds, function(runs, n)
-    local group = figures.connect(runs, n)
-    group:connect()
-    group:start()
-    return group, function() return figures.swarm_cpu(group) end
-  end)
+  local how = { n = load.n, size = load.size, connect = connect_all }
+  local found = saturation.climb(contestant, how, cpu_us, seconds)
+  if found.saturation > 0 then
+    local half = saturation.lag(contestant, how, found.saturation / 2)
+    found.lag_p50, found.lag_p99 = half.lag_p50, half.lag_p99
+  end
+  return found
 end
 
 ---Memory of an idle connection, in bytes.

@@ -76,15 +76,15 @@ local function climb(load, seconds)
   return { saturation = best, limit = last and last.readers_busy > BUSY and "readers" or "server" }
 end
 
--- From a rate on that is so much of what its CPU for each delivery lets expect.
-local function from(contestant, how, share, seconds, connect)
-  local runs = contestant.start { rate = share * 1e6 / how.cpu_us / how.n, size = how.size }
+-- Runs body(load) with a server that is told to send `rate` messages a second.
+local function with(contestant, how, rate, body)
+  local runs = contestant.start { rate = rate, size = how.size }
   local load = { runs = runs, n = how.n, sinks = how.n - PROBES }
   return errors.finally(function()
     load.sink, load.log = start_sink(runs, load.sinks, how.size)
-    load.probes, load.probe_cpu = connect(runs, PROBES)
+    load.probes, load.probe_cpu = how.connect(runs, PROBES)
     runs.begin()
-    return climb(load, seconds)
+    return body(load)
   end, function()
     if load.probes then load.probes:close() end
     if load.sink then
@@ -96,18 +96,44 @@ local function from(contestant, how, share, seconds, connect)
   end)
 end
 
----@param contestant bench.Contestant
----@param how {n: integer, size: integer, cpu_us: number}  cpu_us: what a delivery costs at an easy rate
----@param seconds number  to climb for
----@param connect fun(runs: bench.Runs, n: integer): wsb.Cohort, fun(): number  clients that are in, and what
+local saturation = {}
+
+---@class bench.Crowd
+---@field n integer
+---@field size integer
+---@field connect fun(runs: bench.Runs, n: integer): wsb.Cohort, fun(): number  clients that are in, and what
 ---tells their CPU
+
+---The most deliveries a second.
+---@param contestant bench.Contestant
+---@param how bench.Crowd
+---@param cpu_us number   what a delivery costs at an easy rate
+---@param seconds number  to climb for
 ---@return {saturation: number, limit: string}
 ---@async
-return function(contestant, how, seconds, connect)
+function saturation.climb(contestant, how, cpu_us, seconds)
   local result
-  for _, share in ipairs { 0.3, 0.08 } do
-    result = from(contestant, how, share, seconds, connect)
+  for _, share in ipairs { 0.3, 0.08 } do -- of what its CPU for each delivery lets expect
+    local rate = share * 1e6 / cpu_us / how.n
+    result = with(contestant, how, rate, function(load) return climb(load, seconds) end)
     if result.saturation > 0 then break end
   end
   return result
 end
+
+---The lag at so many deliveries a second, in seconds.
+---@param contestant bench.Contestant
+---@param how bench.Crowd
+---@return {lag_p50: number, lag_p99: number}
+---@async
+function saturation.lag(contestant, how, deliveries)
+  return with(contestant, how, deliveries / how.n, function(load)
+    task.sleep(SETTLE_S)
+    local before = load.probes:hist "fanout_lag"
+    task.sleep(2 * LOOK_S)
+    local lag = load.probes:hist "fanout_lag" - before
+    return { lag_p50 = lag:percentile(50) or math.huge, lag_p99 = lag:percentile(99) or math.huge }
+  end)
+end
+
+return saturation
