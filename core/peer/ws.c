@@ -314,8 +314,11 @@ void *ws_held(const struct ws *w)
 
 void ws_join(struct ws *w, struct slice topic)
 {
-    if (w->state == WS_OPEN)
-        hub_join(shared_of(w)->hub, topic, &w->member);
+    if (w->state != WS_OPEN)
+        return;
+    hub_join(shared_of(w)->hub, topic, &w->member);
+    if (w->state != WS_OPEN) /* what the others were handed first was too much for the budget */
+        hub_leave(shared_of(w)->hub, &w->member);
 }
 
 bool ws_has_room(const struct ws *w, double part, size_t size)

@@ -323,6 +323,30 @@ static void whoever_comes_in_gets_nothing_that_was_published_before(void **state
     assert_memory_equal(peer[1].last, "after", 5);
 }
 
+static void whoever_is_evicted_on_its_way_into_a_topic_is_not_in_it(void **state)
+{
+    (void)state;
+    connect_to(0, "/large");
+    struct ws *large = ws_first_open(&ws);
+    connect_to(1, "/t");
+    client_allow(&peer[0].client, 0);
+    client_allow(&peer[1].client, 0);
+    for (int i = 0; i < 60; i++) {
+        publish_to("/large", "m");
+        if (i % 2)
+            publish_to("/t", "m");
+    }
+    ws.budget = ws.ledger.total;
+    cast_to("/t", "one too much");
+    ws_join(large, SLICE("/t"));
+    assert_int_equal(count_get(COUNT_evictions_budget), 1);
+    assert_int_equal(hub_members(hub, SLICE("/large")), 0);
+    assert_int_equal(hub_members(hub, SLICE("/t")), 1);
+    client_allow(&peer[0].client, UINT64_MAX);
+    WAIT_FOR(peer[0].ended);
+    assert_int_equal(peer[0].code, 1013);
+}
+
 static void io_uring_is_not_to_be_had(void **state)
 {
     (void)state;
@@ -349,6 +373,7 @@ int main(void)
         TEST(what_was_published_before_a_close_comes_before_it),
         TEST(what_is_sent_to_one_stands_between_what_is_published),
         TEST(whoever_comes_in_gets_nothing_that_was_published_before),
+        TEST(whoever_is_evicted_on_its_way_into_a_topic_is_not_in_it),
     };
     const struct CMUnitTest refused[] = {cmocka_unit_test(io_uring_is_not_to_be_had)};
     if (BY_IO_URING && batch_open() < 0)
