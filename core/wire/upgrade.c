@@ -3,6 +3,8 @@
 #include "base/err.h"
 #include "base/log.h"
 
+#include <pthread.h>
+
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
@@ -118,17 +120,20 @@ int upgrade_subprotocol(const struct http1_head *request, const char *ours, stru
     return 0;
 }
 
-/* SHA1() asks the providers for the algorithm each time, which costs more than the digest. */
-static void sha1(const void *at, size_t size, uint8_t ret_digest[SHA_DIGEST_LENGTH])
+static EVP_MD *sha1; /* for as long as the process lives */
+
+static void fetch_sha1(void)
 {
-    static EVP_MD *algorithm;
-    static EVP_MD_CTX *context; /* both for as long as the process lives */
-    if (context == NULL) {
-        algorithm = EVP_MD_fetch(NULL, "SHA1", NULL);
-        context = EVP_MD_CTX_new();
-    }
-    if (context == NULL || EVP_DigestInit_ex2(context, algorithm, NULL) != 1 ||
-        EVP_DigestUpdate(context, at, size) != 1 || EVP_DigestFinal_ex(context, ret_digest, NULL) != 1)
+    sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+}
+
+/* SHA1() asks the providers for the algorithm each time, which costs more than the digest. Loops in several
+ * threads may share the algorithm, but no context. */
+static void digest_of(const void *at, size_t size, uint8_t ret_digest[SHA_DIGEST_LENGTH])
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fetch_sha1);
+    if (sha1 == NULL || EVP_Digest(at, size, ret_digest, NULL, sha1, NULL) != 1)
         PANIC("no SHA-1 of OpenSSL");
 }
 
@@ -139,7 +144,7 @@ static void accept_of(const char *key, char ret_accept[UPGRADE_ACCEPT_SIZE + 1])
     uint8_t digest[SHA_DIGEST_LENGTH];
     memcpy(text, key, UPGRADE_KEY_SIZE);
     memcpy(text + UPGRADE_KEY_SIZE, guid, sizeof guid - 1);
-    sha1(text, sizeof text, digest);
+    digest_of(text, sizeof text, digest);
     EVP_EncodeBlock((uint8_t *)ret_accept, digest, sizeof digest);
 }
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,6 +34,16 @@ static int check_response(const char *text, const char *subprotocols, bool exten
     struct http1_head head;
     assert_int_equal(http1_response(text, strlen(text), &limits, NULL, &head), strlen(text));
     return upgrade_check_response(&head, key, subprotocols, extensions);
+}
+
+/* What a client makes of the answer to the key above. */
+static int check_answer(void)
+{
+    struct http1_head head = {.status = 101, .header_count = 3};
+    head.header[0] = (struct http1_header){SLICE("Upgrade"), SLICE("websocket")};
+    head.header[1] = (struct http1_header){SLICE("Connection"), SLICE("Upgrade")};
+    head.header[2] = (struct http1_header){SLICE("Sec-WebSocket-Accept"), SLICE(key_accept)};
+    return upgrade_check_response(&head, key, NULL, false);
 }
 
 /* Appended with its NUL, so that it reads as text. */
@@ -102,6 +113,26 @@ static void bad_requests_say_what_is_wrong(void **state)
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         if (check_request(bad[i].text) != bad[i].err)
             fail_msg("%s: %s", err_name(check_request(bad[i].text)), bad[i].text);
+}
+
+static void *accept_often(void *ret_wrong)
+{
+    size_t *wrong = ret_wrong;
+    for (int i = 0; i < 100000; i++)
+        *wrong += check_answer() < 0;
+    return NULL;
+}
+
+/* Each a server, on a loop of its own. */
+static void two_threads_do_not_disturb_each_other(void **state)
+{
+    (void)state;
+    pthread_t other;
+    size_t wrong[2] = {0};
+    assert_int_equal(pthread_create(&other, NULL, accept_often, &wrong[1]), 0);
+    accept_often(&wrong[0]);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(wrong[0] + wrong[1], 0);
 }
 
 static void the_accept_of_the_rfc(void **state)
@@ -382,6 +413,7 @@ int main(void)
         cmocka_unit_test(good_requests_pass),
         cmocka_unit_test(bad_requests_say_what_is_wrong),
         cmocka_unit_test(the_accept_of_the_rfc),
+        cmocka_unit_test(two_threads_do_not_disturb_each_other),
         cmocka_unit_test(the_clients_order_of_subprotocols_decides),
         cmocka_unit_test(lists_of_subprotocols_are_validated),
         cmocka_unit_test(responses_agree_to_what_was_offered),
