@@ -137,16 +137,22 @@ void hub_leave(struct hub *h, struct member *m)
     topic_settle(h, t);
 }
 
+static void fetch_ahead(const struct member *m)
+{
+    if (m == NULL)
+        return;
+    __builtin_prefetch(m);
+    __builtin_prefetch((const char *)m - 64);
+}
+
 static void walk(struct hub *h, struct topic *t, struct burst *b)
 {
     uint32_t end = t->used; /* who joins during the walk stands behind it */
     h->walked = t;
     for (uint32_t i = 0; i < end; i++) {
         struct member *m = t->member[i];
-        if (i + AHEAD < end) {
-            __builtin_prefetch(t->member[i + AHEAD]);
-            __builtin_prefetch((const char *)t->member[i + AHEAD] - 64);
-        }
+        if (i + AHEAD < end)
+            fetch_ahead(t->member[i + AHEAD]);
         if (m)
             m->deliver(m, b);
     }

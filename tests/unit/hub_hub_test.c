@@ -286,6 +286,20 @@ static void whoever_is_removed_before_its_turn_gets_nothing(void **state)
     leave_all(s, 3);
 }
 
+static void whoever_is_removed_long_before_its_turn_gets_nothing(void **state)
+{
+    (void)state;
+    struct sub s[6] = {0};
+    for (int i = 0; i < 6; i++)
+        join(&s[i], news);
+    s[0].then = leave_other;
+    s[0].other = &s[4];
+    publish(news);
+    assert_int_equal(s[4].got, 0);
+    assert_int_equal(s[5].got, 1);
+    leave_all(s, 6);
+}
+
 static void whoever_was_already_served_may_be_removed(void **state)
 {
     (void)state;
@@ -545,6 +559,7 @@ int main(void)
         TEST(a_member_may_leave_while_it_is_delivered_to),
         TEST(all_may_leave_during_the_walk),
         TEST(whoever_is_removed_before_its_turn_gets_nothing),
+        TEST(whoever_is_removed_long_before_its_turn_gets_nothing),
         TEST(whoever_was_already_served_may_be_removed),
         TEST(whoever_joins_during_the_walk_waits_for_the_next),
         TEST(leaving_and_joining_again_is_not_served_twice),
