@@ -125,10 +125,11 @@ t.test("both arms had the same load", function()
   end
 end)
 
--- As the tables write a size: three figures.
+-- As the tables write a size: three figures, of a whole number no fraction.
 local function mib(bytes)
   local value = bytes / 2 ^ 20
-  return ("%%.%df MiB"):format(value >= 100 and 0 or value >= 10 and 1 or 2):format(value)
+  local whole = value == math.floor(value)
+  return ("%%.%df MiB"):format((whole or value >= 99.95) and 0 or value >= 9.995 and 1 or 2):format(value)
 end
 
 t.test("the printed table says what result.json says", function()
