@@ -196,7 +196,7 @@ return {
       .. "long, leave, and come back together: the queue holds only the departed, and goodput falls to "
       .. "nothing though the trigger is long gone. A window that the server can keep up with removes the "
       .. "cause: nobody waits, so nothing is wasted and nothing has to be repeated. It needs no change of "
-      .. "the server and costs a client a few seconds. Measured over five runs: all back after 12.9 s with "
+      .. "the server and costs a client a few seconds. Measured over three runs: all back after 8.9 s with "
       .. "1.3 attempts a client, where the synchronized made 7.4 and 91 % of the look-ups were wasted. "
       .. "Jitter without the right window is not enough: the first attempts still come within one short "
       .. "delay.",
