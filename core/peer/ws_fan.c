@@ -211,8 +211,8 @@ void ws_flush(struct ws *w)
         ws_ended(w);
         return;
     }
+    w->wrote = true; /* be it what TLS had held back */
     if (bytes > 0) {
-        w->wrote = true;
         count_add(COUNT_writes, 1);
         count_add(COUNT_bytes_written, bytes);
         count_add(COUNT_frames_written, frames);
