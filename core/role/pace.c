@@ -4,8 +4,11 @@
 
 #include <math.h>
 
-/* A second, each. */
+/* A second, each; what deadlines ask for is between the two. */
 static const double LOOKS_AT_BUSY = 10, LOOKS_AT_OTHERS = 2;
+
+/* In the time of a deadline. */
+static const double LOOKS_A_DEADLINE = 4;
 
 static const double SAMPLES_A_TICK = 100;
 static const double TICK_S = 0.01, FEW_S = 0.05, NONE_S = 0.1;
@@ -16,9 +19,18 @@ static const double FEW_SAMPLES = 50;
 /* A deadline may be missed by so much of itself. */
 static const double DEADLINE_PART = 1.0 / 8;
 
-double pace_tick_s(struct paced open, bool urgent, uint64_t shortest_ns)
+void pace_deadlines(struct pace *p, const uint64_t *deadline_ns, size_t count)
 {
-    double looks_per_s = (double)open.busy * LOOKS_AT_BUSY + (double)open.others * LOOKS_AT_OTHERS;
+    p->others_per_s = LOOKS_AT_OTHERS;
+    for (size_t i = 0; i < count; i++)
+        if (deadline_ns[i] > 0)
+            p->others_per_s = fmax(p->others_per_s, LOOKS_A_DEADLINE * NS_PER_S / (double)deadline_ns[i]);
+    p->others_per_s = fmin(p->others_per_s, LOOKS_AT_BUSY);
+}
+
+double pace_tick_s(const struct pace *p, struct paced open, bool urgent, uint64_t shortest_ns)
+{
+    double looks_per_s = (double)open.busy * LOOKS_AT_BUSY + (double)open.others * p->others_per_s;
     double seldom_s = looks_per_s > 0 ? fmin(FEW_S, FEW_SAMPLES / looks_per_s) : NONE_S;
     double deadline_s = (double)shortest_ns / NS_PER_S * DEADLINE_PART;
     return urgent ? TICK_S : fmax(TICK_S, fmin(seldom_s, deadline_s));
@@ -39,6 +51,6 @@ struct paced pace_samples(struct pace *p, struct paced open, uint64_t now_ns)
     p->ticked_ns = now_ns;
     return (struct paced){
         .busy = take(&p->busy_due, (double)open.busy * elapsed_s * LOOKS_AT_BUSY, open.busy),
-        .others = take(&p->others_due, (double)open.others * elapsed_s * LOOKS_AT_OTHERS, open.others),
+        .others = take(&p->others_due, (double)open.others * elapsed_s * p->others_per_s, open.others),
     };
 }

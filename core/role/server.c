@@ -254,6 +254,8 @@ static void apply(struct wsb_server *s)
     s->shared.ping_interval_ns = c->ping_interval;
     s->shared.ping_timeout_ns = c->ping_timeout;
     s->shared.reconnect_window_ns = c->reconnect_window;
+    const uint64_t looked_for[] = {c->ping_interval, c->ping_timeout, c->message_timeout, c->idle_timeout};
+    pace_deadlines(&s->pace, looked_for, sizeof looked_for / sizeof *looked_for);
     /* Who is still on the way in when it ends has as long as those that are closed. */
     uint64_t most_ns = s->leaving == 0 ? UINT64_MAX : c->evict_grace;
     s->door_config = (struct door_config){
@@ -304,7 +306,7 @@ static void schedule_tick(struct wsb_server *s)
     const struct server_config *c = &s->config;
     bool urgent = s->leaving != 0 || s->relay != NULL || !door_calm(s->door);
     uint64_t shortest_ns = least(least(c->tls_timeout, c->handshake_timeout), c->evict_grace);
-    double next_s = pace_tick_s(connections(s), urgent, shortest_ns) * (0.5 + rng_unit(&s->rng));
+    double next_s = pace_tick_s(&s->pace, connections(s), urgent, shortest_ns) * (0.5 + rng_unit(&s->rng));
     if (ev_is_active(&s->tick) && ev_timer_remaining(loop_ev(s->loop), &s->tick) <= next_s)
         return;
     ev_timer_stop(loop_ev(s->loop), &s->tick);

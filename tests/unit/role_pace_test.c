@@ -10,37 +10,53 @@
 
 static const uint64_t LONG_NS = 10 * NS_PER_S;
 
+static const struct pace seldom = {.others_per_s = 2};
+
+static void short_deadlines_are_looked_for_more_often(void **state)
+{
+    (void)state;
+    struct pace p = {0};
+    const uint64_t none[] = {0, LONG_NS, 0}, shorter[] = {LONG_NS, NS_PER_S, 0},
+                   least[] = {NS_PER_MS, LONG_NS};
+    pace_deadlines(&p, none, 3);
+    assert_float_equal(p.others_per_s, 2, 1e-9);
+    pace_deadlines(&p, shorter, 3);
+    assert_float_equal(p.others_per_s, 4, 1e-9);
+    pace_deadlines(&p, least, 2);
+    assert_float_equal(p.others_per_s, 10, 1e-9);
+}
+
 static void it_is_rare_without_connections(void **state)
 {
     (void)state;
-    assert_float_equal(pace_tick_s((struct paced){0, 0}, false, LONG_NS), 0.1, 1e-9);
-    assert_float_equal(pace_tick_s((struct paced){1, 1}, false, LONG_NS), 0.05, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){0, 0}, false, LONG_NS), 0.1, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){1, 1}, false, LONG_NS), 0.05, 1e-9);
 }
 
 static void a_hundred_times_a_second_with_many_or_when_urgent(void **state)
 {
     (void)state;
-    assert_float_equal(pace_tick_s((struct paced){500, 0}, false, LONG_NS), 0.01, 1e-9);
-    assert_float_equal(pace_tick_s((struct paced){0, 2500}, false, LONG_NS), 0.01, 1e-9);
-    assert_float_equal(pace_tick_s((struct paced){0, 1000000}, false, LONG_NS), 0.01, 1e-9);
-    assert_float_equal(pace_tick_s((struct paced){0, 0}, true, LONG_NS), 0.01, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){500, 0}, false, LONG_NS), 0.01, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){0, 2500}, false, LONG_NS), 0.01, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){0, 1000000}, false, LONG_NS), 0.01, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){0, 0}, true, LONG_NS), 0.01, 1e-9);
 }
 
 static void a_short_deadline_is_kept(void **state)
 {
     (void)state;
-    assert_float_equal(pace_tick_s((struct paced){0, 0}, false, 400 * NS_PER_MS), 0.05, 1e-9);
-    assert_float_equal(pace_tick_s((struct paced){0, 0}, false, 0), 0.01, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){0, 0}, false, 400 * NS_PER_MS), 0.05, 1e-9);
+    assert_float_equal(pace_tick_s(&seldom, (struct paced){0, 0}, false, 0), 0.01, 1e-9);
 }
 
 /* Looks a second, where every tick takes so much of the average. */
 static struct paced looks(struct paced open, double of_average)
 {
-    struct pace p = {.ticked_ns = 1};
+    struct pace p = {.ticked_ns = 1, .others_per_s = 2};
     struct paced sum = {0, 0};
     uint64_t now_ns = 1;
     while (now_ns < 10 * NS_PER_S) {
-        now_ns += (uint64_t)(pace_tick_s(open, false, LONG_NS) * of_average * NS_PER_S);
+        now_ns += (uint64_t)(pace_tick_s(&p, open, false, LONG_NS) * of_average * NS_PER_S);
         struct paced now = pace_samples(&p, open, now_ns);
         sum.busy += now.busy;
         sum.others += now.others;
@@ -69,7 +85,7 @@ static void each_is_looked_at_ten_times_a_second_or_twice(void **state)
 static void a_hundred_at_most_are_looked_at(void **state)
 {
     (void)state;
-    struct pace p = {.ticked_ns = 1};
+    struct pace p = {.ticked_ns = 1, .others_per_s = 2};
     struct paced found = pace_samples(&p, (struct paced){100000, 100000}, 10 * NS_PER_S);
     assert_int_equal(found.busy, 100);
     assert_int_equal(found.others, 100);
@@ -81,6 +97,7 @@ static void a_hundred_at_most_are_looked_at(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(short_deadlines_are_looked_for_more_often),
         cmocka_unit_test(it_is_rare_without_connections),
         cmocka_unit_test(a_hundred_times_a_second_with_many_or_when_urgent),
         cmocka_unit_test(a_short_deadline_is_kept),
