@@ -42,7 +42,7 @@ void batch_close(void)
     io_uring_queue_exit(&the.ring);
 }
 
-uint32_t batch_send(int fd, struct iovec piece, int32_t *outcome)
+void batch_send(int fd, struct iovec piece, int32_t *outcome)
 {
     uint32_t size = (uint32_t)least(piece.iov_len, PIECE_MAX);
     if (the.noted == ENTRIES)
@@ -51,7 +51,6 @@ uint32_t batch_send(int fd, struct iovec piece, int32_t *outcome)
     io_uring_prep_send(entry, fd, piece.iov_base, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     io_uring_sqe_set_data(entry, outcome);
     the.noted++;
-    return size;
 }
 
 static void reap(void)

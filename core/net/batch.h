@@ -1,9 +1,8 @@
-/* Sends that leave together: io_uring takes hundreds with one system call, which is half of what they cost.
+/* Sends that leave together: io_uring takes hundreds with one system call.
  *
  *     batch_send, batch_send ... -> batch_flush -> outcomes
  *
- * There is one ring for the process, so that whoever is about to reuse memory that is being sent can flush it
- * without knowing whose it is. */
+ * There is one ring for the process. */
 #pragma once
 
 #include <stddef.h>
@@ -17,7 +16,7 @@ void batch_close(void);
 
 /* Notes a send of a plain socket's; what the socket has no room for stays out, as with MSG_DONTWAIT. The
  * bytes and *outcome have to stay where they are until batch_flush has set it to bytes sent or to -errno. It
- * may flush those before. Returns how many bytes it takes at most. */
-uint32_t batch_send(int fd, struct iovec piece, int32_t *outcome);
+ * may flush those before. */
+void batch_send(int fd, struct iovec piece, int32_t *outcome);
 /* Sends all that is noted; costs nothing when nothing is. */
 void batch_flush(void);

@@ -18,7 +18,7 @@ static struct blob **slot(const struct sendq *q, uint32_t position)
     return &q->ring[wrap(q, q->first + position)];
 }
 
-/* How many blobs have begun to leave. */
+/* How many blobs have begun to leave: none or the first. */
 static uint32_t begun(const struct sendq *q)
 {
     return q->sent > 0;
@@ -73,8 +73,8 @@ void sendq_push_front(struct sendq *q, struct blob *blob)
     make_room(q);
     q->first = wrap(q, q->first - 1);
     q->count++;
-    for (uint32_t i = 0; i < begun(q); i++)
-        *slot(q, i) = *slot(q, i + 1);
+    if (begun(q) > 0)
+        *slot(q, 0) = *slot(q, 1);
     *slot(q, begun(q)) = blob;
     q->bytes += blob->size;
 }
@@ -143,8 +143,8 @@ uint32_t sendq_drop_oldest(struct sendq *q, uint64_t at_least_bytes)
     }
     if (dropped == 0)
         return 0;
-    for (uint32_t i = keep; i > 0; i--)
-        *slot(q, dropped + i - 1) = *slot(q, i - 1);
+    if (keep > 0)
+        *slot(q, dropped) = *slot(q, 0);
     q->first = wrap(q, q->first + dropped);
     q->count -= dropped;
     q->bytes -= freed;
