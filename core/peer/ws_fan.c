@@ -124,6 +124,15 @@ static struct blob *piece_of(const struct ws *w, struct burst *b)
     return burst_piece(b, w->conn.format, shared_of(w)->deflate_min);
 }
 
+/* Be it only what TLS had held back: then no bytes of the queue. */
+static void count_written(struct ws *w, size_t bytes, uint32_t frames)
+{
+    w->wrote = true;
+    count_add(COUNT_writes, bytes > 0);
+    count_add(COUNT_bytes_written, bytes);
+    count_add(COUNT_frames_written, frames);
+}
+
 static void settle_piece(struct ws *w, struct burst *b, size_t size, enum io io, size_t written)
 {
     uint32_t frames = b->count;
@@ -135,11 +144,8 @@ static void settle_piece(struct ws *w, struct burst *b, size_t size, enum io io,
     }
     if (written < size || stream_unsent(&w->conn.stream))
         frames = queue_rest(w, b, written);
-    w->wrote = true;
     count_add(COUNT_deliveries_queued, b->count);
-    count_add(COUNT_writes, written > 0);
-    count_add(COUNT_bytes_written, written);
-    count_add(COUNT_frames_written, frames);
+    count_written(w, written, frames);
 }
 
 /* What was noted leaves, in one system call. */
@@ -211,13 +217,9 @@ void ws_flush(struct ws *w)
         ws_ended(w);
         return;
     }
-    w->wrote = true; /* be it what TLS had held back */
-    if (bytes > 0) {
-        count_add(COUNT_writes, 1);
-        count_add(COUNT_bytes_written, bytes);
-        count_add(COUNT_frames_written, frames);
+    count_written(w, bytes, frames);
+    if (bytes > 0)
         account_less(w);
-    }
     if (w->state == WS_CLOSING && conn_drained(&w->conn)) {
         if (w->evicted && frames > 0)
             count_add(COUNT_evictions_flushed, 1);
