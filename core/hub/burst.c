@@ -9,13 +9,9 @@ enum { CASTS_MAX = 512, BYTES_MAX = 64 * 1024 };
 
 struct burst *burst_new(void)
 {
-    struct burst *b = mem_alloc(sizeof *b);
-    b->count = 0;
+    struct burst *b = mem_zero(sizeof *b);
     b->capacity = BURST_FEW;
-    b->bytes = 0;
-    b->excepts = false;
     b->casts = b->few;
-    memset(b->joined, 0, sizeof b->joined);
     return b;
 }
 

@@ -107,8 +107,11 @@ void hub_join(struct hub *h, struct slice topic, struct member *m)
 {
     hub_settle_topic(h, m->topic);
     hub_leave(h, m);
-    hub_settle_topic(h, topic_find(h, topic));
     struct topic *t = topic_find(h, topic);
+    if (t && t->burst) {
+        hub_settle_topic(h, t);
+        t = topic_find(h, topic); /* its last members may have left meanwhile */
+    }
     if (!t)
         t = topic_new(h, topic);
     if (t->used == t->capacity) {
